@@ -1,0 +1,37 @@
+"""What the tests share: real bakes of this template."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).resolve().parent.parent
+Bake = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def cookiecutter_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a cookiecutter configuration that keeps the replay files of these bakes out of the user's home."""
+    folder = tmp_path_factory.mktemp("cookiecutter")
+    config = folder / "config.yaml"
+    config.write_text(f"cookiecutters_dir: {folder}\nreplay_dir: {folder}\n")
+    return config
+
+
+@pytest.fixture(scope="session")
+def bake(cookiecutter_config: Path) -> Bake:
+    """Return `bake(folder, **answers)`, which bakes into `folder` and returns the project's path."""
+
+    def bake_into(folder: Path, **answers: str) -> Path:
+        project = cookiecutter(
+            str(TEMPLATE),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder),
+            overwrite_if_exists=True,
+            config_file=str(cookiecutter_config),
+        )
+        return Path(project)
+
+    return bake_into
