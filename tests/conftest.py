@@ -35,3 +35,5 @@ def bake(cookiecutter_config: Path) -> Bake:
         return Path(project)
 
     return bake_into
+
+pytest_plugins = ("projects",)

@@ -1,83 +1,74 @@
 """A bundle: the folder with everything that an answer needs, and nothing that runs code when it is loaded.
 
-model.onnx          the model after encoding: tensors `numbers` and `texts` in, `scores` out
-contract.json       columns, types, ranges, classes, threshold: what `schema.py` said on the day of export
-golden.json         made-up rows and the scores that they had on the day of export
-reference/          features.parquet and predictions.parquet: what the drift monitor compares with
-manifest.json       SHA-256 of each of these; the bundle's version is the first 12 digits of its own
+model.onnx      the model after encoding: tensors `numbers` and `texts` in, `scores` out
+contract.json   columns, types, ranges, classes, threshold: what `schema.py` said on the day of export
+golden.json     made-up rows and the scores that they had on the day of export
+reference/      features.parquet and predictions.parquet: what the drift monitor compares with
+manifest.json   SHA-256 of each of these; the first 12 digits of its own are the bundle's version
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from .encoding import encode
+from .encoding import Columns, encode
 from .errors import UserError
 from .files import digest, read_json, write_json
 
 MANIFEST = "manifest.json"
+TOLERANCE = 1e-5  # of a score, times the largest one of a regression
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, ready to answer."""
+    """A bundle, ready to answer."""
 
     path: Path
     version: str
     contract: dict[str, Any]
     session: onnxruntime.InferenceSession
 
-    def scores(self, columns: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-        """Return probabilities (rows, classes) in the order of the contract's classes, or numbers (rows,) of a regression."""
-        numbers, texts = encode(self.contract["features"], columns)
-        found = self.session.run(["scores"], _feed(self.session, numbers, texts))[0].astype(np.float64)
+    def scores(self, columns: Columns) -> NDArray[np.float64]:
+        """Return probabilities (rows, classes) in the contract's order, or of a regression numbers (rows,)."""
+        feed = tensors(*encode(self.contract["features"], columns))
+        found = np.asarray(self.session.run(["scores"], feed)[0], dtype=np.float64)
         return found.reshape(-1) if self.contract["task"] == "regression" else found
 
-    def predictions(self, scores: NDArray[np.float64]) -> list[Any]:
-        """Return the class of each row (of two, by the contract's threshold), or the number itself."""
-        if self.contract["task"] == "regression":
-            return scores.tolist()
-        best = scores[:, 1] >= self.contract["threshold"] if scores.shape[1] == 2 else scores.argmax(axis=1)
-        return [self.contract["classes"][index] for index in best.astype(int).tolist()]
-
-    def probabilities(self, scores: NDArray[np.float64]) -> list[Any] | None:
-        """Return the probability of the positive class, of many classes one each, or None for a regression."""
-        if self.contract["task"] == "regression":
-            return None
-        if self.contract["task"] == "binary":
-            return scores[:, 1].tolist()
-        return [dict(zip(map(str, self.contract["classes"]), row, strict=True)) for row in scores.tolist()]
+    def answers(self, scores: NDArray[np.float64]) -> dict[str, list[Any]]:
+        """Return `prediction` and, of classes, `probability`: of the positive class, or of many classes one each."""
+        task, classes = self.contract["task"], self.contract["classes"]
+        if task == "regression":
+            return {"prediction": scores.tolist()}
+        best = scores[:, 1] >= self.contract["threshold"] if task == "binary" else scores.argmax(axis=1)
+        each = [dict(zip(map(str, classes), row, strict=True)) for row in scores.tolist()] if task != "binary" else None
+        return {"prediction": [classes[int(k)] for k in best], "probability": each or scores[:, -1].tolist()}
 
 
-def session(model: Path | bytes) -> onnxruntime.InferenceSession:
+def tensors(numbers: NDArray[Any], texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return what the graph is fed with: a tensor without columns is no input."""
+    return {name: tensor for name, tensor in (("numbers", numbers), ("texts", texts)) if tensor.shape[1]}
+
+
+def session(graph: bytes) -> onnxruntime.InferenceSession:
     """Return an onnxruntime session on one thread: the fastest for single rows, and the same digits everywhere."""
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    content = model if isinstance(model, bytes) else str(model)
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _feed(run: onnxruntime.InferenceSession, numbers: NDArray[Any], texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    tensors = {"numbers": numbers, "texts": texts}
-    return {entry.name: tensors[entry.name] for entry in run.get_inputs()}
+def _files(path: Path) -> set[str]:
+    return {item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file()} - {MANIFEST}
 
 
 def seal(path: Path) -> str:
     """Write the manifest of a finished folder and return the bundle's version."""
-    files = sorted(item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file())
-    write_json(path / MANIFEST, {name: digest(path / name) for name in files})
-    return version_of(path)
-
-
-def version_of(path: Path) -> str:
-    """Return the version of the bundle in this folder, unverified."""
+    write_json(path / MANIFEST, {name: digest(path / name) for name in sorted(_files(path))})
     return digest(path / MANIFEST)[:12]
 
 
@@ -89,27 +80,24 @@ def load(path: Path) -> Bundle:
     """
     try:
         manifest = read_json(path / MANIFEST)
-        files = {item.relative_to(path).as_posix() for item in path.rglob("*") if item.is_file()} - {MANIFEST}
-        wrong = sorted(files ^ set(manifest)) or [name for name in manifest if digest(path / name) != manifest[name]]
+        wrong = _files(path) ^ set(manifest) or {name for name in manifest if digest(path / name) != manifest[name]}
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: the bundle cannot be read ({error}); restore it with `dvc checkout`") from error
     if wrong:
-        raise UserError(f"{path}: {wrong[0]} is not what the manifest says; restore the bundle with `dvc checkout`")
-    return Bundle(path, version_of(path), read_json(path / "contract.json"), session(path / "model.onnx"))
+        raise UserError(f"{path}: {min(wrong)} is not what the manifest says; restore the bundle with `dvc checkout`")
+    graph, contract = (path / "model.onnx").read_bytes(), read_json(path / "contract.json")
+    return Bundle(path, digest(path / MANIFEST)[:12], contract, session(graph))
 
 
 def replay(bundle: Bundle) -> None:
     """Answer the golden rows and compare with the day of export.
 
     Raises:
-        UserError: an answer is not finite or differs; the model or what encodes its rows is not what it was.
+        UserError: an answer is not finite or differs; the model, or what encodes its rows, is not what it was.
     """
     golden = read_json(bundle.path / "golden.json")
-    now = bundle.scores(columns_of(golden["rows"]))
-    then = np.asarray(golden["scores"], dtype=np.float64)
-    if not np.isfinite(now).all():
-        raise UserError(f"bundle {bundle.version}: a golden row is answered with a number that is not finite")
-    if now.shape != then.shape or np.abs(now - then).max() > 1e-5 * max(1.0, float(np.abs(then).max())):
+    now, then = bundle.scores(columns_of(golden["rows"])), np.asarray(golden["scores"], dtype=np.float64)
+    if now.shape != then.shape or not np.abs(now - then).max() <= TOLERANCE * max(1.0, np.abs(then).max()):  # nor NaN
         raise UserError(f"bundle {bundle.version}: golden rows are not answered as on the day of export")
 
 
@@ -118,17 +106,15 @@ def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _load_pyfunc(path: str) -> Any:
-    """Return what MLflow calls for `models:/<name>@champion`: the bundle, answering a frame of raw rows."""
-    return _PyFunc(load(Path(path)))
-
-
 @dataclass(frozen=True)
 class _PyFunc:
     bundle: Bundle
 
-    def predict(self, rows: Any, params: dict[str, Any] | None = None) -> Any:
-        """Return a frame with `prediction` and, of classes, `probability`: what `/predict` answers."""
-        scores = self.bundle.scores(rows)
-        answer = {"prediction": self.bundle.predictions(scores), "probability": self.bundle.probabilities(scores)}
-        return type(rows)({name: values for name, values in answer.items() if values is not None}, index=rows.index)
+    def predict(self, rows: Any, params: Any = None) -> Any:
+        """Return for a frame of raw rows the frame of their answers, the same as over HTTP."""
+        return type(rows)(self.bundle.answers(self.bundle.scores(rows)), index=rows.index)
+
+
+def _load_pyfunc(path: str) -> _PyFunc:
+    """Return what MLflow calls for `models:/<name>@champion`."""
+    return _PyFunc(load(Path(path)))

@@ -24,13 +24,13 @@ def read(path: Path) -> Champion:
     return champion
 
 
-def move(path: Path, seen: Champion, then: Champion) -> bool:
-    """Write `then` if the pointer still says what was `seen`, and return whether it did: of two at once, one wins."""
+def move(path: Path, seen: Champion, version: str) -> bool:
+    """Point at `version` if the pointer still says what was `seen`, and return whether it did: of two, one wins."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK):
         if read(path) != seen:
             return False
-        write_json(path, then)
+        write_json(path, {"version": version, "previous": seen["version"], "blocked": seen["blocked"]})
         return True
 
 

@@ -1,17 +1,23 @@
-"""A checked row -> the numbers and texts that the model sees: numpy alone, the same code in training and in the service.
+"""A checked row -> the numbers and texts that the model sees: numpy alone, the same in training and in the service.
 
-Driven by the features of a `contract.json`, never by `schema.py`: an old champion goes on answering after the schema has
-changed. So what a type does here is fixed for good; a changed behaviour gets a new type name.
+Driven by the features of a `contract.json`, never by `schema.py`: an old champion goes on answering after the schema
+has changed. So what a type does here is fixed for good; a changed behaviour gets a new type name.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 EPOCH = np.datetime64("2000-01-01", "us")
 DAY = np.timedelta64(86_400_000_000, "us")
+
+
+class Columns(Protocol):
+    """Values by column name: a dictionary of lists, or a frame."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 def encoded_names(features: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[str]]:
@@ -25,9 +31,7 @@ def encoded_names(features: Sequence[Mapping[str, Any]]) -> tuple[list[str], lis
     return numbers, [feature["name"] for feature in features if feature["type"] == "category"]
 
 
-def encode(
-    features: Sequence[Mapping[str, Any]], columns: Mapping[str, ArrayLike]
-) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
+def encode(features: Sequence[Mapping[str, Any]], columns: Columns) -> tuple[NDArray[np.float32], NDArray[np.object_]]:
     """Return (numbers, texts): shapes (rows, numbers) and (rows, texts), a missing number NaN, a missing text "".
 
     Numbers are cast to float32 here, before any estimator is fitted: trees in ONNX compare in float32, and a threshold
@@ -49,15 +53,15 @@ def encode(
     return matrix, np.column_stack(texts) if texts else np.empty((rows, 0), object)
 
 
-def _text(values: ArrayLike) -> NDArray[np.object_]:
+def _text(values: Any) -> NDArray[np.object_]:
     """Return the texts as objects, None and NaN as ""."""
     texts = np.array(values, dtype=object)
-    texts[(texts == None) | (texts != texts)] = ""  # noqa: E711, PLR0124  element by element: None, and NaN
+    texts[(texts == None) | (texts != texts)] = ""  # noqa: E711  element by element: None, and NaN
     return texts
 
 
-def _parts(values: ArrayLike) -> list[NDArray[np.float64]]:
-    """Return days since 2000, month 1 to 12, weekday 0 (Monday) to 6 and hour with fraction; raw epochs exceed float32."""
+def _parts(values: Any) -> list[NDArray[np.float64]]:
+    """Return days since 2000, month 1 to 12, weekday 0 (Monday) to 6, hour with fraction; raw epochs exceed float32."""
     moments = np.asarray(values, dtype="datetime64[us]")
     days = (moments - EPOCH) / DAY
     months = moments.astype("datetime64[M]").astype(np.float64) % 12 + 1

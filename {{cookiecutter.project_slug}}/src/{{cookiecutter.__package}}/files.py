@@ -17,9 +17,8 @@ def write(path: Path, content: bytes | str) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(name, 0o644)
+        os.fchmod(handle, 0o644)
+        os.fsync(handle)
     os.replace(name, path)
 
 
@@ -35,14 +34,13 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path` that takes its place when the block ends well, and is gone when it does not."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield an empty folder that takes the place of `path` when the block ends well, and is gone when it does not."""
     scratch = path.with_name(f".{path.name}.new")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir()
+    scratch.mkdir(parents=True)
     try:
         yield scratch
-        for item in scratch.rglob("*"):
+        for item in (scratch, *scratch.rglob("*")):
             item.chmod(0o755 if item.is_dir() else 0o644)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(scratch, path)
@@ -52,10 +50,7 @@ def folder(path: Path) -> Iterator[Path]:
 
 def digest(content: bytes | Path) -> str:
     """Return the SHA-256 of some bytes or of a file, in hex."""
-    if isinstance(content, Path):
-        with content.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(content).hexdigest()
+    return hashlib.sha256(content.read_bytes() if isinstance(content, Path) else content).hexdigest()
 
 
 def digest_json(content: Any) -> str:

@@ -7,17 +7,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+Hashes = NDArray[np.uint64]
 
-def content(rows: pd.DataFrame, contract: Mapping[str, Any]) -> NDArray[np.uint64]:
+
+def content(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
     """Return a 64-bit hash of each row's features and target: equal for identical rows."""
-    names = [feature["name"] for feature in contract["features"]] + [contract["target"]]
-    return pd.util.hash_pandas_object(rows[names], index=False).to_numpy()
+    return _hash(rows[[*(feature["name"] for feature in contract["features"]), contract["target"]]])
 
 
-def identity(rows: pd.DataFrame, contract: Mapping[str, Any]) -> NDArray[np.uint64]:
-    """Return a 64-bit name of each row: its id; without an id column its content and its ordinal among identical rows."""
+def identity(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
+    """Return a 64-bit name of each row: its id; without an id its content and its ordinal among identical rows."""
     if contract["id"]:
-        return pd.util.hash_pandas_object(rows[contract["id"]], index=False).to_numpy()
+        return _hash(rows[contract["id"]])
     same = pd.DataFrame({"content": content(rows, contract)})
-    same["ordinal"] = same.groupby("content").cumcount()
-    return pd.util.hash_pandas_object(same, index=False).to_numpy()
+    return _hash(same.assign(ordinal=same.groupby("content").cumcount()))
+
+
+def _hash(values: pd.DataFrame | pd.Series) -> Hashes:
+    return pd.util.hash_pandas_object(values, index=False).to_numpy().astype(np.uint64)

@@ -2,7 +2,7 @@
 
 Rows of one day share their weather and are not independent draws, so whole days are drawn where there is a time column,
 and single contents (identical rows together) where there is none. Source: Kunsch (1989), Ann. Statist. 17:1217-1241.
-Every metric is a function of sums over blocks, so that a draw costs a matrix product and no pass over the rows.
+Every metric but AUC is a function of sums over blocks, so that a draw costs a matrix product and no pass over the rows.
 """
 
 from typing import Any
@@ -11,60 +11,61 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .identity import Hashes
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Metric = dict[str, float | None]
 
 TINY = 1e-7  # float32 probabilities come no nearer to 0 and 1
-BINS = 10  # of predicted probability, or tenths of the predictions of a regression
-MAX_BLOCKS = 2000  # independent rows are pooled into these many blocks at random: the same interval, bounded memory
+BINS = 10  # of predicted probability; of a regression, tenths of its predictions
+MAX_BLOCKS = 2000  # independent rows are pooled into these many blocks: the same interval, bounded memory
 
 
 def encode_target(target: pd.Series, labels: list[Any]) -> NDArray[Any]:
-    """Return the target as the model sees it: the index of its class in `labels`, or the number itself without labels."""
+    """Return the target as the model sees it: the index of its class in `labels`, or without labels the number."""
     if not labels:
         return target.to_numpy(np.float64)
     return target.map({label: index for index, label in enumerate(labels)}).to_numpy(np.int64)
 
 
-def blocks(times: pd.Series | None, contents: NDArray[np.uint64]) -> tuple[Integers, str]:
-    """Return the block of each row, numbered from 0, and what a block is: "days" or "rows"."""
+def blocks(times: pd.Series | None, contents: Hashes) -> tuple[Integers, str]:
+    """Return the block of each row, numbered from 0, and what a block is: "days", or "rows" without times."""
     if times is not None:
-        return pd.factorize(times.dt.floor("D"), sort=True)[0].astype(np.int64), "days"
-    if len(np.unique(contents)) <= MAX_BLOCKS:
-        return pd.factorize(contents, sort=True)[0].astype(np.int64), "rows"
-    return pd.factorize(contents % MAX_BLOCKS, sort=True)[0].astype(np.int64), "rows"
+        return np.unique(times.dt.floor("D"), return_inverse=True)[1], "days"
+    pooled = contents if len(np.unique(contents)) <= MAX_BLOCKS else contents % MAX_BLOCKS
+    return np.unique(pooled, return_inverse=True)[1], "rows"
 
 
-def draws(count: int, resamples: int, seed: int) -> Floats:
-    """Return how often each of `count` blocks is drawn: (1 + resamples, count), the first row all ones: the estimate."""
+def draws(block: Integers, resamples: int, seed: int) -> Floats:
+    """Return how often each draw holds each block: (1 + resamples, blocks), the first row all ones: the estimate."""
+    count = int(block.max()) + 1
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     return np.vstack([np.ones(count), drawn])
 
 
-def block_sums(values: NDArray[Any], block: Integers) -> Floats:
-    """Return the sums of `values` (rows, or rows x columns) over each block: (blocks,) or (blocks, columns)."""
-    count = int(block.max()) + 1
-    if values.ndim == 1:
-        return np.bincount(block, weights=values, minlength=count)
-    return np.column_stack([np.bincount(block, weights=column, minlength=count) for column in values.T])
+def total(values: NDArray[Any], block: Integers, weights: Floats) -> Floats:
+    """Return the sum of each row's value over each draw: (draws,)."""
+    sums: Floats = np.bincount(block, weights=values, minlength=weights.shape[1])
+    return np.asarray(np.matmul(weights, sums))
 
 
-def interval(values: Floats, level: float) -> dict[str, float | None]:
-    """Return the estimate (the first of `values`) and the ends of its percentile interval, to 6 digits; None if not finite."""
+def interval(values: Floats, level: float) -> Metric:
+    """Return the estimate (the first of `values`) and the ends of its percentile interval."""
     drawn = values[1:][np.isfinite(values[1:])]
-    ends = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else [np.nan, np.nan]
-    return {name: number(x) for name, x in zip(("value", "low", "high"), (values[0], *ends), strict=True)}
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else (np.nan, np.nan)
+    return {"value": number(values[0]), "low": number(low), "high": number(high)}
 
 
 def number(x: Any) -> float | None:
-    """Return x to 6 significant digits, or None if it is not finite: threads and BLAS change what comes after."""
+    """Return x to 6 digits, None if it is not finite: threads and BLAS change what comes after."""
     return float(f"{x:.6g}") if np.isfinite(x) else None
 
 
 def losses(task: str, y: NDArray[Any], scores: Floats) -> Floats:
     """Return each row's proper loss: log loss of (rows, classes) probabilities, squared error of a regression."""
     if task == "regression":
-        return (y - scores) ** 2
+        return np.square(y - scores)
     return -np.log(np.clip(scores[np.arange(len(y)), y], TINY, 1))
 
 
@@ -73,83 +74,80 @@ def loss_name(task: str) -> str:
     return "rmse" if task == "regression" else "log_loss"
 
 
-def mean_loss(task: str, losses_sum: Floats, rows: Floats) -> Floats:
-    """Return the loss of sums of `losses` over rows: their mean, or its root for a regression."""
-    mean = losses_sum / rows
-    return np.sqrt(mean) if task == "regression" else mean
+def mean_loss(
+    task: str, y: NDArray[Any], scores: Floats, block: Integers, weights: Floats, chosen: Any = None
+) -> Floats:
+    """Return the mean loss of each draw, or its root for a regression, on the chosen rows (None: all)."""
+    chosen = np.ones(len(y), dtype=bool) if chosen is None else chosen
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total(np.where(chosen, losses(task, y, scores), 0), block, weights) / total(chosen, block, weights)
+        return np.asarray(np.sqrt(mean) if task == "regression" else mean)
 
 
 def calibration_bins(task: str, y: NDArray[Any], scores: Floats) -> tuple[Integers, Floats, Floats]:
-    """Return (bin, predicted, observed) of each row: the positive class, the likeliest of many, or the number itself."""
+    """Return (bin, predicted, observed) of each row: the positive class, the likeliest, or the number."""
     if task == "regression":
         finite = np.nan_to_num(scores)
-        edges = np.quantile(finite, np.linspace(0, 1, BINS + 1)[1:-1])
-        return np.searchsorted(edges, finite).astype(np.int64), scores, y
-    if task == "binary":
-        predicted, observed = scores[:, 1], (y == 1).astype(np.float64)
-    else:
-        predicted, observed = scores.max(axis=1), (scores.argmax(axis=1) == y).astype(np.float64)
-    return np.minimum(np.nan_to_num(predicted) * BINS, BINS - 1).astype(np.int64), predicted, observed
+        return np.searchsorted(np.quantile(finite, np.arange(1, BINS) / BINS), finite).astype(np.int64), scores, y
+    predicted = scores[:, 1] if task == "binary" else scores.max(axis=1)
+    observed = (y == 1) if task == "binary" else scores.argmax(axis=1) == y
+    return np.minimum(np.nan_to_num(predicted) * BINS, BINS - 1).astype(np.int64), predicted, observed.astype(float)
 
 
 def calibration_error(task: str, y: NDArray[Any], scores: Floats, block: Integers, weights: Floats) -> Floats:
-    """Return, for each draw, the mean gap between predicted and observed over bins (of a regression, in its target's sd).
+    """Return, for each draw, the mean gap between predicted and observed over bins; of a regression in the target's sd.
 
     Source: Naeini, Cooper and Hauskrecht (2015), AAAI 29: expected calibration error.
     """
     which, predicted, observed = calibration_bins(task, y, scores)
-    gaps = np.zeros((len(y), BINS))
-    gaps[np.arange(len(y)), which] = predicted - observed
+    gaps = [np.abs(total(np.where(which == k, predicted - observed, 0), block, weights)) for k in range(BINS)]
     scale = (float(np.std(y)) or 1.0) if task == "regression" else 1.0
-    rows = weights @ block_sums(np.ones(len(y)), block)
-    return np.abs(weights @ block_sums(gaps, block)).sum(axis=1) / rows / scale
+    gap: Floats = np.sum(gaps, axis=0)
+    return gap / total(np.ones(len(y)), block, weights) / scale
 
 
 def auc(y: NDArray[np.bool_], score: Floats, block: Integers, weights: Floats) -> Floats:
-    """Return, for each draw, the area under the ROC curve; ties count half. Source: Hanley and McNeil (1982), Radiology 143."""
+    """Return, for each draw, the area under the ROC curve. Source: Hanley and McNeil (1982), Radiology 143."""
     order = np.argsort(score, kind="stable")
     hit, block = y[order], block[order]
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
     areas = np.empty(len(weights))
     for draw, weight in enumerate(weights):
         row = weight[block]
-        positive = np.add.reduceat(row * hit, starts)
-        negative = np.add.reduceat(row * ~hit, starts)
-        below = np.cumsum(negative) - negative
-        with np.errstate(invalid="ignore"):
-            areas[draw] = (positive * (below + negative / 2)).sum() / (positive.sum() * negative.sum())
+        positive, negative = np.add.reduceat(row * hit, starts), np.add.reduceat(row * ~hit, starts)
+        below = np.cumsum(negative) - negative / 2
+        areas[draw] = positive @ below / (positive.sum() * negative.sum() or np.nan)
     return areas
 
 
 def metrics(
     task: str, y: NDArray[Any], scores: Floats, threshold: float, block: Integers, weights: Floats, level: float
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, Metric]:
     """Return metric -> value, low, high. The loss that the gate decides by comes first."""
 
-    def total(values: NDArray[Any]) -> Floats:
-        return weights @ block_sums(np.asarray(values, np.float64), block)
+    def mean(values: NDArray[Any], of: NDArray[Any] | None = None) -> Floats:
+        return total(values, block, weights) / total(np.ones(len(y)) if of is None else of, block, weights)
 
-    rows = total(np.ones(len(y)))
-    found = {loss_name(task): mean_loss(task, total(losses(task, y, scores)), rows)}
+    found = {loss_name(task): mean_loss(task, y, scores, block, weights)}
     with np.errstate(invalid="ignore", divide="ignore"):
         if task == "regression":
-            squares = total((y - y.mean()) ** 2) - total(y - y.mean()) ** 2 / rows
-            found["mae"] = total(np.abs(y - scores)) / rows
-            found["r2"] = 1 - total((y - scores) ** 2) / squares
-            found["mean_predicted"], found["mean_observed"] = total(scores) / rows, total(y) / rows
+            found["mae"] = mean(np.abs(y - scores))
+            centred = y - y.mean()
+            found["r2"] = 1 - mean(np.square(y - scores)) / (mean(np.square(centred)) - mean(centred) ** 2)
+            found["mean_predicted"], found["mean_observed"] = mean(scores), mean(y)
         elif task == "binary":
             positive, predicted = y == 1, scores[:, 1] >= threshold
             found["auc"] = auc(positive, scores[:, 1], block, weights)
-            found["brier"] = total((scores[:, 1] - y) ** 2) / rows
-            found["accuracy"] = total(predicted == positive) / rows
-            found["precision"] = total(predicted & positive) / total(predicted)
-            found["recall"] = total(predicted & positive) / total(positive)
-            found["mean_predicted"], found["mean_observed"] = total(scores[:, 1]) / rows, total(positive) / rows
+            found["brier"] = mean(np.square(scores[:, 1] - y))
+            found["accuracy"] = mean(predicted == positive)
+            found["precision"] = mean(predicted & positive, predicted)
+            found["recall"] = mean(predicted & positive, positive)
+            found["mean_predicted"], found["mean_observed"] = mean(scores[:, 1]), mean(positive)
         else:
-            right, classes = scores.argmax(axis=1) == y, range(scores.shape[1])
-            found["accuracy"] = total(right) / rows
-            found["balanced_accuracy"] = np.nanmean([total(right & (y == k)) / total(y == k) for k in classes], axis=0)
-            found["brier"] = total(((scores - np.eye(scores.shape[1])[y]) ** 2).sum(axis=1)) / rows
+            right, truth = scores.argmax(axis=1) == y, np.eye(scores.shape[1], dtype=bool)[y]
+            found["accuracy"] = mean(right)
+            found["balanced_accuracy"] = np.nanmean([mean(right & of, of) for of in truth.T], axis=0)
+            found["brier"] = mean(np.square(scores - truth).sum(axis=1))
         found["calibration_error"] = calibration_error(task, y, scores, block, weights)
     return {name: interval(values, level) for name, values in found.items()}
 

@@ -1,6 +1,6 @@
-"""The model: edit this first. `build_model` returns what `train` fits, `export` turns into ONNX and the service answers with.
+"""The model: edit this first. `build_model` returns what `train` fits and `export` turns into ONNX for the service.
 
-What converts to ONNX and agrees row by row is listed in the README; `export` refuses what does not, naming the step.
+Not everything in scikit-learn converts to ONNX and answers alike there; `export` refuses what does not, and names it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from .encoding import encode, encoded_names
 
 
 class Encode(TransformerMixin, BaseEstimator):
-    """Columns of the contract -> float32 numbers, then texts. Stays the first step: the service does it in its place."""
+    """Columns of the contract -> float32 numbers, then texts. Stays the first step: the service does this itself."""
 
     def __init__(self, features: Sequence[Mapping[str, Any]]) -> None:
         self.features = features
@@ -28,11 +28,8 @@ class Encode(TransformerMixin, BaseEstimator):
 
     def transform(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return one column for each name in `encoded_names`, in its order."""
-        numbers, texts = encode(self.features, X)
-        number_names, text_names = encoded_names(self.features)
-        return pd.concat(
-            [pd.DataFrame(numbers, columns=number_names), pd.DataFrame(texts, columns=text_names, dtype=object)], axis=1
-        )
+        parts = zip(encode(self.features, X), encoded_names(self.features), strict=True)
+        return pd.concat([pd.DataFrame(values, columns=names) for values, names in parts], axis=1)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -46,10 +43,8 @@ def build_model(contract: Contract, estimator: Mapping[str, Any]) -> Pipeline:
     features = contract.to_json()["features"]
     numbers, texts = map(len, encoded_names(features))
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    steps = [
-        ("numbers", "passthrough", list(range(numbers))),
-        ("texts", ordinal, list(range(numbers, numbers + texts))),
-    ]
-    columns = ColumnTransformer([step for step in steps if step[2]])
+    places = {"numbers": list(range(numbers)), "texts": list(range(numbers, numbers + texts))}
+    parts = [("numbers", "passthrough", places["numbers"]), ("texts", ordinal, places["texts"])]
+    columns = ColumnTransformer([part for part in parts if part[2]])
     boosting = HistGradientBoostingRegressor if contract.task == "regression" else HistGradientBoostingClassifier
     return Pipeline([("encode", Encode(features)), ("columns", columns), ("estimator", boosting(**estimator))])

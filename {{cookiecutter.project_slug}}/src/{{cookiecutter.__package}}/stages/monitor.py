@@ -27,7 +27,8 @@ def decide(version: str | None, rows: int, p: MonitorParams) -> dict[str, Any]:
 def page(report: dict[str, Any]) -> str:
     """Return the report as a page."""
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in report["reasons"])
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Drift</title><h1>{report["decision"]}</h1><ul>{reasons}</ul></html>\n'
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Drift</title>'
+    return f"{head}<h1>{report['decision']}</h1><ul>{reasons}</ul></html>\n"
 
 
 def main(champion_path: Path, versions: Path, production_dir: Path, report_path: Path, page_path: Path) -> str:

@@ -1,13 +1,14 @@
 """Stage `split`: valid batches -> train and test, so that the test set is what the model will meet and never saw.
 
-With a time column the newest days of the newest batch; without one, the rows whose content says so, and says so for good.
+With a time column: the newest days of the newest batch. Without one: the rows whose content says so, for good.
 """
 
-import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ..contract import Contract
 from ..errors import UserError
@@ -21,41 +22,46 @@ from . import run
 def split(batches: list[pd.DataFrame], contract: Contract, p: SplitParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (train, test): disjoint, together all rows.
 
-    With a time column every test row is of a later day than every train row. Without one, identical rows fall on the same
-    side, and a row stays on its side when the data grow.
+    With a time column every test row is of a later day than every train row. Without one, identical rows fall on the
+    same side, and a row stays on its side when the data grow.
     """
     rows = pd.concat(batches, ignore_index=True)
-    is_test = _newest(rows, batches, contract.time, p) if contract.time else _chosen(rows, contract, p)
+    if contract.time:
+        is_test = (rows[contract.time] >= _first_day([batch[contract.time] for batch in batches], p)).to_numpy()
+    else:
+        is_test = _chosen(content(rows, contract.to_json()), p)
     if is_test.all() or not is_test.any():
-        raise UserError(f"{len(rows)} rows leave none for {'training' if is_test.any() else 'testing'}; bring more rows or days")
+        side = "training" if is_test.any() else "testing"
+        raise UserError(f"{len(rows)} rows leave none for {side}; bring more of them, or days")
     return rows[~is_test].reset_index(drop=True), rows[is_test].reset_index(drop=True)
 
 
-def _newest(rows: pd.DataFrame, batches: list[pd.DataFrame], time: str, p: SplitParams) -> np.ndarray:
-    """Return the rows of the newest days: a share of the newest batch's days, further back while they are too few."""
-    newest = max(batches, key=lambda batch: batch[time].max())
-    days_of_batch = np.sort(newest[time].dt.floor("D").unique())
-    count = min(max(1, math.floor(len(days_of_batch) * p.test_share)), p.max_test_days)
-    days = rows[time].dt.floor("D")
-    per_day = days.value_counts().sort_index()
-    # Going back, one day stays for training; the gate refuses what is then still too small.
-    enough = [day for day in per_day.index[1:] if per_day[day:].sum() >= p.min_test_rows] or [per_day.index[-1]]
-    return (days >= min(days_of_batch[-count], enough[-1])).to_numpy()
+def _first_day(batches: list[pd.Series], p: SplitParams) -> pd.Timestamp:
+    """Return where the test days start: a share of the newest batch's days, further back while rows are few."""
+    newest = np.sort(max(batches, key=lambda times: times.max()).dt.floor("D").unique())
+    days = min(max(1, int(len(newest) * p.test_share)), p.max_test_days)
+    per_day = pd.concat(batches).dt.floor("D").value_counts().sort_index()
+    enough = per_day[::-1].cumsum() >= p.min_test_rows
+    first, second = pd.Timestamp(newest[-days]), per_day.index[min(1, len(per_day) - 1)]
+    # where all days together are too few, the gate refuses; and one day stays for training
+    return pd.Timestamp(max(min(first, enough.idxmax() if enough.any() else first), second))
 
 
-def _chosen(rows: pd.DataFrame, contract: Contract, p: SplitParams) -> np.ndarray:
-    """Return the rows whose content and seed hash into the first `test_share` of all hashes."""
-    seeded = pd.DataFrame({"content": content(rows, contract.to_json()), "seed": np.uint64(p.seed)})
-    return pd.util.hash_pandas_object(seeded, index=False).to_numpy() < np.uint64(p.test_share * 2**64)
+def _chosen(contents: NDArray[np.uint64], p: SplitParams) -> NDArray[Any]:
+    """Return which rows hash, with the seed, into the first `test_share` of all hashes."""
+    seeded = pd.DataFrame({"content": contents, "seed": np.uint64(p.seed)})
+    return np.asarray(pd.util.hash_pandas_object(seeded, index=False) < np.uint64(p.test_share * 2**64))
 
 
 def main(valid_dir: Path, split_dir: Path) -> str:
     """Write train.parquet and test.parquet."""
-    train, test = split([pd.read_parquet(path) for path in sorted(valid_dir.glob("*.parquet"))], CONTRACT, load(SplitParams))
+    batches = [pd.read_parquet(path) for path in sorted(valid_dir.glob("*.parquet"))]
+    train, test = split(batches, CONTRACT, load(SplitParams))
     with folder(split_dir) as scratch:
         train.to_parquet(scratch / "train.parquet", index=False)
         test.to_parquet(scratch / "test.parquet", index=False)
-    when = f", from {test[CONTRACT.time].min():%Y-%m-%d} to {test[CONTRACT.time].max():%Y-%m-%d}" if CONTRACT.time else ""
+    times = test[CONTRACT.time] if CONTRACT.time else None
+    when = f", {times.min():%Y-%m-%d} to {times.max():%Y-%m-%d}" if times is not None else ""
     return f"{len(train):,} rows for training, {len(test):,} for testing{when}"
 
 

@@ -1,0 +1,93 @@
+"""The same bytes wherever it runs, and a project that can be handed on: cloned, pulled, moved."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from projects import ONE_CORE, RESULTS, Project, link_environment
+
+Bare = Callable[[Path], Project]
+TOKYO = {"TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
+NEW_YORK = {"TZ": "America/New_York", "LC_ALL": "C", "PYTHONHASHSEED": "4242", "OMP_NUM_THREADS": "2"}
+
+BUNDLE_ANSWERS = """
+import json, sys
+from pathlib import Path
+from flight_delays import bundle
+loaded = bundle.load(Path(sys.argv[1]))
+bundle.replay(loaded)
+print(json.dumps(loaded.version))
+"""
+
+COMPARE = """
+import json, logging, sys, mlflow, numpy as np, pandas as pd
+from pathlib import Path
+from flight_delays import bundle
+logging.disable(logging.WARNING)
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+served = bundle.load(Path("models/versions") / sys.argv[1] / "bundle")
+features = served.contract["features"]
+rows = pd.read_parquet("data/split/test.parquet")[[feature["name"] for feature in features]].head(1000).copy()
+for number, feature in enumerate(features):
+    if feature["missing"]:
+        rows.loc[rows.index[number * 10 : number * 10 + 10], feature["name"]] = np.nan
+open_ended = [feature["name"] for feature in features if feature["unknown"] == "accept"]
+for name in open_ended:
+    rows.loc[rows.index[500:520], name] = "never seen"
+answers = mlflow.pyfunc.load_model("models:/flight_delays@champion").predict(rows)
+ours, theirs = served.scores(rows)[:, 1], answers["probability"].to_numpy()
+same = list(answers["prediction"]) == served.predictions(served.scores(rows))
+print(json.dumps(dict(rows=len(rows), open_ended=open_ended, missing=int(rows.isna().sum().sum()), same=same,
+                      gap=float(np.abs(ours - theirs).max()), finite=bool(np.isfinite(ours).all()))))
+"""
+
+
+def test_two_clean_bakes_in_other_surroundings_give_the_same_bytes(bare: Bare, built: Project, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b" / "deeper down").mkdir(parents=True)
+    here, there = bare(tmp_path / "a"), bare(tmp_path / "b" / "deeper down")
+    here.run(*ONE_CORE, "python", "-m", "dvc", "repro", "monitor", **TOKYO)
+    there.repro("monitor", **NEW_YORK)
+    digests = here.digests(*RESULTS)
+    assert len(digests) > 20
+    assert digests == there.digests(*RESULTS)
+    assert digests == built.digests(*RESULTS)
+    assert here.champion == there.champion
+
+
+def test_a_colleague_clones_pulls_and_has_nothing_to_run(ready: Project, tmp_path: Path) -> None:
+    ready.commit()
+    ready.dvc("push")
+    ready.git("clone", "--quiet", str(ready.path), str(tmp_path / "colleague"))
+    colleague = Project(tmp_path / "colleague")
+    link_environment(ready.path, colleague.path)
+    colleague.dvc("pull")
+    assert colleague.repro().ran == []
+    champion = colleague.champion["version"]
+    assert colleague.python(BUNDLE_ANSWERS, f"models/versions/{champion}/bundle") == champion
+    assert colleague.results() == ready.results()
+    assert colleague.git("status", "--porcelain") == ""
+
+
+def test_a_moved_project_works_after_setup_and_its_mlflow_after_track(bare: Bare, built: Project, tmp_path: Path) -> None:
+    old = built.copy(tmp_path, "before").path
+    old.rename(tmp_path / "after")
+    moved = Project(tmp_path / "after", {"PYTHONPATH": ""})
+    (moved.path / ".venv/pyvenv.cfg").unlink()
+    for name in ("bin", "lib"):
+        (moved.path / ".venv" / name).unlink()
+    moved.run("make", "setup", timeout=600)
+    assert moved.repro().ran == []
+    moved.run("make", "track")
+    found = moved.python(COMPARE, moved.champion["version"])
+    assert found["same"]
+
+
+def test_pyfunc_answers_a_thousand_raw_rows_as_the_bundle_does(ready: Project) -> None:
+    ready.run("make", "track")  # artifact paths of a local store are absolute
+    found = ready.python(COMPARE, ready.champion["version"])
+    assert found["rows"] == 1000
+    assert found["missing"] >= 80
+    assert found["open_ended"] == ["dest"]
+    assert found["finite"]
+    assert found["same"]
+    assert found["gap"] == 0

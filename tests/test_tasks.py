@@ -1,0 +1,93 @@
+"""The same pipeline on other problems: many classes, numbers, with and without a time column, identical rows."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tasks
+from projects import STAGES, Project, turn
+
+Bare = Callable[[Path], Project]
+
+SIDES = """
+import json, pandas as pd
+train, test = (pd.read_parquet(f"data/split/{side}.parquet") for side in ("train", "test"))
+both = train.drop_duplicates().merge(test.drop_duplicates())
+print(json.dumps(dict(train=len(train), test=len(test), on_both_sides=len(both),
+                      twice=int(pd.concat([train, test]).duplicated().sum()))))
+"""
+
+ANSWERS = """
+import json, logging, sys, mlflow, pandas as pd
+from flight_delays import bundle
+logging.disable(logging.WARNING)
+mlflow.set_tracking_uri("sqlite:///mlflow.db")
+rows = pd.read_parquet("data/split/test.parquet").head(50)
+served = bundle.load(bundle.Path("models/versions") / sys.argv[1] / "bundle")
+expected = served.predictions(served.scores(rows))
+features = rows[[feature["name"] for feature in served.contract["features"]]]
+found = mlflow.pyfunc.load_model("models:/flight_delays@champion").predict(features)
+print(json.dumps(dict(columns=list(found.columns), same=list(found["prediction"]) == expected)))
+"""
+
+
+@pytest.fixture(scope="module", params=["multiclass", "regression", "binary"])
+def solved(
+    request: pytest.FixtureRequest,
+    bare: Bare,
+    small_built: Project,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, Project]:
+    """Return a task's name and its project after the pipeline."""
+    name = str(request.param)
+    folder = tmp_path_factory.mktemp(name)
+    if name == "binary":
+        return name, small_built.copy(folder)
+    project = turn(bare(folder), {"multiclass": tasks.MULTICLASS, "regression": tasks.REGRESSION}[name])
+    assert project.repro().ran == STAGES
+    return name, project
+
+
+def test_pipeline_promotes_a_model_that_beats_the_baselines(solved: tuple[str, Project]) -> None:
+    _, project = solved
+    assert project.decision["decision"] == "promoted", project.decision
+    assert project.champion["version"] == project.decision["version"]
+
+
+def test_metrics_are_finite_and_those_of_the_task(solved: tuple[str, Project]) -> None:
+    name, project = solved
+    metrics = project.json("reports/metrics.json")
+    wanted = {
+        "binary": {"log_loss", "auc", "brier", "accuracy", "precision", "recall", "calibration_error"},
+        "multiclass": {"log_loss", "accuracy", "balanced_accuracy", "brier", "calibration_error"},
+        "regression": {"rmse", "mae", "r2", "calibration_error"},
+    }[name]
+    assert wanted <= set(metrics)
+    for metric in wanted:
+        assert all(math.isfinite(metrics[metric][end]) for end in ("low", "value", "high")), (metric, metrics[metric])
+
+
+def test_pyfunc_answers_raw_rows_as_the_bundle_does(solved: tuple[str, Project]) -> None:
+    name, project = solved
+    found = project.python(ANSWERS, project.champion["version"])
+    assert found["same"]
+    assert found["columns"] == ["prediction"] if name == "regression" else ["prediction", "probability"]
+
+
+def test_second_repro_is_idle(solved: tuple[str, Project]) -> None:
+    assert solved[1].repro().ran == []
+
+
+def test_identical_rows_fall_on_the_same_side_of_the_split(solved: tuple[str, Project]) -> None:
+    name, project = solved
+    found = project.python(SIDES)
+    assert found["on_both_sides"] == 0
+    assert found["train"] > found["test"] > 0
+    assert (found["twice"] > 0) == (name == "multiclass")
+
+
+def test_plots_of_every_task_are_drawn(solved: tuple[str, Project]) -> None:
+    _, project = solved
+    assert (project.path / "reports/plots/evaluation.png").read_bytes().startswith(b"\x89PNG")
+    project.dvc("plots", "show")
