@@ -208,9 +208,10 @@ class Project:
         return self.digests(*RESULTS, "models/champion.json")
 
     def copy(self, folder: Path, name: str = "flight-delays") -> "Project":
-        """Return a copy in `folder` that links this project's virtual environment."""
+        """Return a copy in `folder` that links this project's virtual environment, its tracking store left behind."""
         target = folder / name
-        shutil.copytree(self.path, target, symlinks=True, ignore=shutil.ignore_patterns(".venv", "site"))
+        left = shutil.ignore_patterns(".venv", "site", "mlflow.db", "mlruns", "mlartifacts")
+        shutil.copytree(self.path, target, symlinks=True, ignore=left)
         link_environment(self.path, target)
         return Project(target, self.environment)
 

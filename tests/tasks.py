@@ -84,7 +84,6 @@ def read_source(p: IngestParams) -> pd.DataFrame:
         "evaluate.resamples": 300,
         "evaluate.slice_min_rows": 100,
         "export.reference_rows": 500,
-        "promote.calibration_margin": 0.1,
     },
 )
 
@@ -123,7 +122,6 @@ def read_source(p: IngestParams) -> pd.DataFrame:
         "train.min_samples_leaf": 10,
         "evaluate.slice_min_rows": 50,
         "export.reference_rows": 100,
-        "promote.calibration_margin": 0.1,
     },
 )
 
@@ -170,7 +168,6 @@ def read_source(p: IngestParams) -> pd.DataFrame:
         "train.min_samples_leaf": 20,
         "evaluate.slice_min_rows": 100,
         "export.reference_rows": 500,
-        "promote.calibration_margin": 0.1,
         "promote.max_skill": 0.999,
     },
 )

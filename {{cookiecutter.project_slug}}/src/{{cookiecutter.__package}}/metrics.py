@@ -46,8 +46,7 @@ def draws(block: Integers, resamples: int, seed: int) -> Floats:
 
 def total(values: NDArray[Any], block: Integers, weights: Floats) -> Floats:
     """Return the sum of each row's value over each draw: (draws,)."""
-    sums: Floats = np.bincount(block, weights=values, minlength=weights.shape[1])
-    return np.asarray(np.matmul(weights, sums))
+    return np.asarray(weights @ np.bincount(block, values, weights.shape[1]), dtype=np.float64)
 
 
 def interval(values: Floats, level: float) -> Metric:
@@ -65,8 +64,8 @@ def number(x: Any) -> float | None:
 def losses(task: str, y: NDArray[Any], scores: Floats) -> Floats:
     """Return each row's proper loss: log loss of (rows, classes) probabilities, squared error of a regression."""
     if task == "regression":
-        return np.square(y - scores)
-    return -np.log(np.clip(scores[np.arange(len(y)), y], TINY, 1))
+        return np.asarray(np.square(y - scores))
+    return np.asarray(-np.log(np.clip(scores[np.arange(len(y)), y], TINY, 1)))
 
 
 def loss_name(task: str) -> str:

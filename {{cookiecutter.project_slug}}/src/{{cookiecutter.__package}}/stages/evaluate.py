@@ -48,9 +48,11 @@ def evaluate(
         return interval(mean_loss(task, y, of, block, weights, chosen), p.level)
 
     report: dict[str, Any] = {"version": bundle.version, "rows": len(y), kind: int(block.max()) + 1}
-    report |= metrics(task, y, scores, contract["threshold"], block, weights, p.level)
-    floors = {name: loss(baseline_scores(answer, len(y), task)) for name, answer in baselines.items()}
+    found = metrics(task, y, scores, contract["threshold"], block, weights, p.level)
+    report |= {name: metric["value"] for name, metric in found.items()}
+    floors = {name: loss(baseline_scores(answer, len(y), task))["value"] for name, answer in baselines.items()}
     report["baselines"] = {name: {loss_name(task): floor} for name, floor in floors.items()}
+    report["intervals"] = {name: [metric["low"], metric["high"]] for name, metric in found.items()}
     by_slice = [
         {"slice": name, "rows": chosen.sum()} | loss(scores, chosen)
         for name, chosen in slices(test, contract["features"], p.slice_min_rows).items()
@@ -117,8 +119,8 @@ def draw(tables: dict[str, pd.DataFrame], task: str, path: Path) -> None:
 def headline(report: dict[str, Any], task: str) -> str:
     """Return the metrics that a person asks for first, with their intervals."""
     shown = [*[name for name in ("auc", "r2", "accuracy") if name in report][:1], loss_name(task)]
-    told = [f"{name} {report[name]['value']} [{report[name]['low']}, {report[name]['high']}]" for name in shown]
-    best = min(floor[loss_name(task)]["value"] for floor in report["baselines"].values())
+    told = [f"{name} {report[name]} {report['intervals'][name]}" for name in shown]
+    best = min(floor[loss_name(task)] for floor in report["baselines"].values())
     kind = "days" if "days" in report else "rows"
     return f"{', '.join(told)} by {kind}; the best baseline has {loss_name(task)} {best}"
 

@@ -203,15 +203,15 @@ def settled(version: str, champion: Champion, versions: Path) -> Decision | None
     return decision if decision and decision["champion"] == champion["version"] else None
 
 
-def markdown(decision: Decision) -> str:
-    """Return the decision as a person reads it."""
+def markdown(decision: Decision, metrics: Decision) -> str:
+    """Return the decision as a person reads it: why, against whom, and how good the challenger is."""
     lines = [
         f"# {decision['decision'].capitalize()}: {decision['version']}\n",
         *(f"- {r}" for r in decision["reasons"]),
     ]
     lines.append(f"- champion before: {decision['champion'] or 'none'}")
-    if "policy" in decision:
-        tested = " ".join(f"{count:,} {unit}" for unit, count in decision["test"].items())
+    if decision.get("comparisons"):
+        tested = ", ".join(f"{count:,} {unit}" for unit, count in decision["test"].items())
         lines.append(f"- policy: {decision['policy']}; tested on {tested}")
         lines.append(f"\n| against | {decision['loss']} | of the challenger | gain | interval | needed |")
         lines.append("|---|---|---|---|---|---|")
@@ -219,17 +219,18 @@ def markdown(decision: Decision) -> str:
         gain, low, high = c["gain"].values()
         ours, theirs = c["challenger"], c["opponent"]
         lines.append(f"| {c['against']} | {theirs} | {ours} | {gain} | {low} to {high} | > {c['needed']} |")
+    lines.append("\n| metric | of the challenger | interval |\n|---|---|---|")
+    lines += [f"| {name} | {metrics[name]} | {low} to {high} |" for name, (low, high) in metrics["intervals"].items()]
     return "\n".join(lines) + "\n"
 
 
 def card(decision: Decision, metrics: Decision, receipt: Decision, contract: Decision) -> str:
     """Return the model card. Source: Mitchell et al. (2019), FAT* 19: model cards for model reporting."""
-    facts = [f"| {name} | {m['value']} | {m['low']} to {m['high']} |" for name, m in metrics.items() if "low" in str(m)]
+    result, features = receipt["result"], ", ".join(feature["name"] for feature in contract["features"])
     return (
-        f"# Model {decision['version']}\n\nPredicts `{contract['target']}` ({contract['task']}) from "
-        f"{', '.join(feature['name'] for feature in contract['features'])}.\n\n{receipt['result']['estimator']}, "
-        f"fitted on {receipt['result']['rows']:,} rows, measured on {metrics['rows']:,} that it never saw.\n\n"
-        f"| metric | value | interval |\n|---|---|---|\n{chr(10).join(facts)}\n\n{markdown(decision)}"
+        f"# Model {decision['version']}\n\nPredicts `{contract['target']}` ({contract['task']}) from {features}.\n\n"
+        f"{result['estimator']}, fitted on {result['rows']:,} rows, measured on {metrics['rows']:,} unseen ones.\n\n"
+        f"#{markdown(decision, metrics)}"
     )
 
 
@@ -258,7 +259,7 @@ def main(*paths: Path) -> str:
         decision = {"decision": "refused", "reasons": ["the champion changed meanwhile; run `dvc repro` again"]}
     decision = names | decision
     write_json(decision_path, decision)
-    write(readable_path, markdown(decision))
+    write(readable_path, markdown(decision, metrics))
     return f"{challenger.version} {decision['decision']}: {'; '.join(decision['reasons'])}"
 
 

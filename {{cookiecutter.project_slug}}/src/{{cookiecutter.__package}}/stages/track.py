@@ -4,8 +4,10 @@ Each receipt becomes exactly one run, found again by its digest; a run that was 
 promoted version is registered, and the alias `champion` follows `models/champion.json`. No other module knows MLflow.
 """
 
+import contextlib
 import logging
 import os
+import sqlite3
 import subprocess
 import warnings
 from pathlib import Path
@@ -48,13 +50,19 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
     Artifact paths in a local store are absolute: one that came along from another folder is kept aside and filled anew.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        mlflow.set_tracking_uri(f"sqlite:///{STORE.absolute().as_posix()}")
-        known = mlflow.get_experiment_by_name(NAME) if STORE.exists() else None
-        if known and not Path(known.artifact_location.removeprefix("file://")).is_relative_to(Path.cwd()):
-            aside = STORE.rename(f"mlflow-{digest_json(known.artifact_location)[:6]}.db")
+        if STORE.exists() and (home := _home(STORE)) and not home.is_relative_to(Path.cwd()):
+            aside = STORE.rename(f"mlflow-{digest_json(str(home))[:6]}.db")
             say("track", f"{STORE} was made in another folder; it is kept as {aside}, and a new one is filled")
-            mlflow.set_tracking_uri(f"sqlite:///./{STORE}")  # another name: the old file is open under the first
+        mlflow.set_tracking_uri(f"sqlite:///{STORE.absolute().as_posix()}")
     return mlflow.MlflowClient(), mlflow.set_experiment(NAME).experiment_id
+
+
+def _home(store: Path) -> Path | None:
+    """Return where the store's artifacts lie; read past MLflow, which would keep the file open."""
+    with contextlib.closing(sqlite3.connect(store)) as database, contextlib.suppress(sqlite3.OperationalError):
+        for (location,) in database.execute("select artifact_location from experiments where name = ?", [NAME]):
+            return Path(location.removeprefix("file://"))
+    return None
 
 
 def oldest_first(versions: Path, champion: str | None) -> list[str]:
@@ -92,12 +100,13 @@ def log(client: mlflow.MlflowClient, experiment: str, source: Source) -> bool:
         return False
     begun = runs[0] if runs else client.create_run(experiment, run_name=receipt["version"], tags={"receipt": key})
     run_id, at = begun.info.run_id, begun.info.start_time  # the same moment makes a repeated metric no second point
-    numbers = {k.removesuffix(".value"): v for k, v in flat(source.metrics).items() if isinstance(v, int | float)}
+    ends = {name: dict(zip(("low", "high"), pair, strict=True)) for name, pair in source.metrics["intervals"].items()}
+    numbers = {k: v for k, v in flat(source.metrics | {"intervals": ends}).items() if isinstance(v, int | float)}
     git = subprocess.run(["git", "rev-parse", "--verify", "-q", "HEAD"], capture_output=True, text=True, check=False)
     tags = {"mlflow.source.git.commit": git.stdout.strip(), "recipe": receipt["recipe"], "bundle": receipt["version"]}
     client.log_batch(
         run_id,
-        [Metric(name.replace("'", ""), value, at, 0) for name, value in numbers.items()],
+        [Metric(name, value, at, 0) for name, value in numbers.items()],
         [Param(name, str(value)) for name, value in flat(receipt["params"]).items()],
         [RunTag(name, value) for name, value in tags.items() if value],
     )

@@ -4,8 +4,11 @@ The receipt holds content only: no clock, no path, no run id. The pipeline is sa
 is read; its bytes differ from run to run, so nothing takes their digest.
 """
 
+import os
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait make a busy machine crawl
 
 import numpy as np
 import pandas as pd

@@ -1,0 +1,62 @@
+import os
+import stat
+
+import pytest
+
+from {{ cookiecutter.__package }}.files import digest, digest_json, folder, read_json, write, write_json
+
+
+def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    write(path, "old")
+    write(path, "naïve")
+    assert path.read_bytes() == "naïve".encode()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="Out of range float values"):
+        write_json(path, {"a": float("nan")})
+    with pytest.raises(UnicodeEncodeError):
+        write(path, "\ud800")
+    assert read_json(path) == {"a": 1}
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+    path = tmp_path / "out"
+    for name in ("old", "new"):
+        with folder(path) as scratch:
+            (scratch / "inner").mkdir(mode=0o700)
+            write(scratch / "inner" / name, name)
+            (scratch / "inner" / name).chmod(0o600)
+    assert [item.name for item in (path / "inner").iterdir()] == ["new"]
+    modes = [stat.S_IMODE(item.stat().st_mode) for item in (path, path / "inner", path / "inner" / "new")]
+    assert modes == [0o755, 0o755, 0o644]
+
+
+def test_a_failing_block_leaves_the_old_folder_and_nothing_else(tmp_path):
+    path = tmp_path / "out"
+    with folder(path) as scratch:
+        write(scratch / "a", "old")
+    with pytest.raises(ZeroDivisionError), folder(path) as scratch:
+        write(scratch / "a", "new")
+        raise ZeroDivisionError
+    assert (path / "a").read_text() == "old"
+    assert os.listdir(tmp_path) == ["out"]
+
+
+def test_what_a_killed_run_left_does_not_come_along(tmp_path):
+    left = tmp_path / ".out.new"
+    left.mkdir()
+    (left / "half").touch()
+    with folder(tmp_path / "out") as scratch:
+        assert not os.listdir(scratch)
+
+
+def test_a_digest_follows_content_and_not_the_order_of_keys(tmp_path):
+    write(tmp_path / "a", b"a")
+    assert digest(tmp_path / "a") == digest(b"a") == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    assert digest_json({"a": 1, "b": [2]}) == digest_json({"b": [2], "a": 1}) != digest_json({"a": 1, "b": [3]})
