@@ -30,8 +30,8 @@ check: setup  ## lint, format, types
 	.venv/bin/ruff format --check $(CODE)
 	.venv/bin/mypy $(CODE)
 
-bench: setup  ## run the benchmarks into benchmarks/results/
-	.venv/bin/python benchmarks/run.py
+bench: setup  ## run the benchmarks; results in benchmarks/results/
+	.venv/bin/python benchmarks/repro.py
 
 lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against the project's dev.lock
 	$(UV) pip compile $(PINNED) --upgrade pyproject.toml --output-file requirements.lock

@@ -16,7 +16,7 @@ NAME_AS_SLUG = "{{ cookiecutter.project_name | slugify }}"
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 FOLDERS = frozenset(
-    """build data demo deploy dist docs hooks licences logs models reports requirements src test tests
+    """build bundles data demo deploy dist docs hooks licences logs models reports requirements rows src test tests
     aux con nul prn com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
     lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9""".split()
 )

@@ -92,7 +92,8 @@ class Project:
             pytest.fail(f"{' '.join(command)} was not done after {timeout} s:\n{output}")
         done = Done(" ".join(command), process.returncode, output, time.perf_counter() - begun)
         as_expected = done.code == code if code is not None else done.code != 0
-        assert as_expected, f"{done.command} ended with {done.code}, expected {code or 'any but 0'}:\n{output[-6000:]}"
+        expected = "any but 0" if code is None else code
+        assert as_expected, f"{done.command} ended with {done.code}, expected {expected}:\n{output[-6000:]}"
         return done
 
     def repro(self, *arguments: str, code: int | None = 0, timeout: float = 300, **extra: str) -> Done:

@@ -188,7 +188,7 @@ import pandas as pd
 def main(labelled_dir: Path, batches_dir: Path, stream_path: Path, report_path: Path) -> str:
     """Write the batches, a stream of a tenth of them, and the counts."""
     history = read_source(load(IngestParams))[CONTRACT.columns]
-    came_back = labelled(sorted(p for p in labelled_dir.iterdir() if p.suffix != ".dvc" and p.name[0] != "."), CONTRACT)
+    came_back = labelled(labelled_dir, CONTRACT)
     with folder(batches_dir) as scratch:
         for name, batch in ({{HISTORY: history}} | came_back).items():
             batch.to_parquet(scratch / f"{{name}}.parquet", index=False)

@@ -38,7 +38,7 @@ REGRESSION = Contract(
 
 
 def valid_rows(contract: Contract, n: int, seed: int = 0) -> pd.DataFrame:
-    """Return rows that the contract allows, four a day, every class among the first ones; the target follows one feature.
+    """Return rows that the contract allows, four a day, every class among the first; the target follows a feature.
 
     Each seed has other ids and other values, and always the same ones.
     """

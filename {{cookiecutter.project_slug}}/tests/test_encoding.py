@@ -64,8 +64,3 @@ def test_every_encoded_column_has_a_name(contract):
     features = contract.to_json()["features"]
     widths = [part.shape for part in encode(features, valid_rows(contract, 3))]
     assert widths == [(3, len(names)) for names in encoded_names(features)]
-
-
-def test_a_type_that_nobody_fixed_does_not_exist():
-    with pytest.raises(KeyError):
-        encode([{"name": "x", "type": "number"}], {"y": [1]})

@@ -34,12 +34,18 @@ class Feature:
     missing: float = 0.0
 
     def __post_init__(self) -> None:
-        ranged = not self.range or (self.type in ("number", "integer") and self.range[0] <= self.range[1])
+        ranged = not self.range or (self.type in ("number", "integer") and tuple(sorted(self.range)) == self.range)
+        texts = isinstance(self.categories, tuple) and all(isinstance(value, str) for value in self.categories)
         listed = self.type != "category" or self.categories or self.unknown == "accept"
         _hold(
             (self.type in DTYPES, f"{self.name!r} has type {self.type!r}; use one of {', '.join(DTYPES)}"),
             (0 <= self.missing <= 1, f"{self.name!r} has missing={self.missing}; a share lies between 0 and 1"),
-            (ranged, f"{self.name!r} has range {self.range}; give (low, high), and of a number or integer only"),
+            (
+                ranged and len(self.range or "..") == 2,
+                f"{self.name!r} has range {self.range}; give (low, high) of a number",
+            ),
+            (texts, f"{self.name!r} has categories {self.categories!r}; give a tuple of texts"),
+            (self.unknown in ("refuse", "accept"), f"{self.name!r} has unknown={self.unknown!r}; use refuse or accept"),
             (listed, f'{self.name!r} lists no categories; list them or set unknown="accept"'),
         )
 
@@ -70,12 +76,13 @@ class Contract:
         names, count = [*self.columns, *self.personal], len(self.classes)
         twice = sorted({name for name in names if names.count(name) > 1})
         fits = {"binary": count == 2, "multiclass": count > 2, "regression": count == 0}.get(self.task)
+        alike = len(set(self.classes)) == count and {*map(type, self.classes)} in (set(), {bool}, {int}, {str})
         named = (self.positive in self.classes) if self.task == "binary" else self.positive is None
         _hold(
             (self.features, "there are no features; a model needs at least one"),
             (not twice, f"{', '.join(map(repr, twice))} stands twice; a column has one role"),
             (fits, f"task {self.task!r} with classes {self.classes}; a task is one of {CLASSES}"),
-            (len(set(map(type, self.classes))) < 2, f"classes {self.classes} are of several types; use one"),
+            (alike, f"classes {self.classes}; give each once, all as texts, integers or booleans"),
             (named, f"positive is {self.positive!r}; a binary task, and no other, names one of its classes"),
         )
 

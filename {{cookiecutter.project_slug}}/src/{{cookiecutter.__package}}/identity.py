@@ -16,11 +16,13 @@ def content(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
 
 
 def identity(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
-    """Return a 64-bit name of each row: its id; without an id its content and its ordinal among identical rows."""
+    """Return a 64-bit name of each row: its id; without one its content, time and ordinal among identical rows."""
     if contract["id"]:
         return _hash(rows[contract["id"]])
     same = pd.DataFrame({"content": content(rows, contract)})
-    return _hash(same.assign(ordinal=same.groupby("content").cumcount()))
+    if contract["time"]:
+        same["time"] = rows[contract["time"]].to_numpy()
+    return _hash(same.assign(ordinal=same.groupby(list(same)).cumcount()))
 
 
 def _hash(values: pd.DataFrame | pd.Series) -> Hashes:

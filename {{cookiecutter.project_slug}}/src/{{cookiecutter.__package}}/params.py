@@ -1,16 +1,24 @@
 """One section of `params.yaml` -> one frozen model; a stage reads its own sections and no others."""
 
 import difflib
+from datetime import date
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import UserError
 
 Share = Field(ge=0, le=1)
 Count = Field(ge=1)
+
+
+def _day(text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise ValueError("a day, as in 2013-10-01") from None
 
 
 class Section(BaseModel):
@@ -21,7 +29,7 @@ class Section(BaseModel):
 
 class IngestParams(Section):
     late_minutes: int = Count
-    stream_from: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    stream_from: Annotated[str, AfterValidator(_day)]
 
 
 class ValidateParams(Section):
@@ -42,7 +50,7 @@ class TrainParams(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    threshold: float | Literal["f1", "balanced_accuracy"]
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["f1", "balanced_accuracy"]
     folds: int = Field(ge=2)
 
     @property
@@ -100,33 +108,48 @@ def load(section: type[S], path: Path = Path("params.yaml")) -> S:
         UserError: a section or key is unknown or missing, or a value is impossible; all of them at once.
     """
     name = next(key for key, model in SECTIONS.items() if model is section)
-    content = yaml.safe_load(path.read_text("utf-8")) or {}
-    faults = [_unknown(f"{path}: section {key!r}", key, SECTIONS) for key in content if key not in SECTIONS]
+    content = _read(path)
+    faults = [f"{path}: section {_unknown(key, SECTIONS)}" for key in content if key not in SECTIONS]
+    given = content.get(name)
+    if not isinstance(given, dict):
+        raise UserError("\n".join([*faults, f"{path}: {name} is {given!r}; expected: keys with values"]))
     try:
-        params = section.model_validate(content.get(name) or {})
+        params = section.model_validate(given)
     except ValidationError as error:
-        faults += [_sentence(path, name, section, fault) for fault in error.errors(include_url=False)]
+        found: dict[str, list[Any]] = {}
+        for fault in error.errors(include_url=False):
+            found.setdefault(str(fault["loc"][0]), []).append(fault)
+        faults += [f"{path}: {name}.{_sentence(key, section, given, found[key])}" for key in found]
     if faults:
-        raise UserError("\n".join(dict.fromkeys(faults)))
+        raise UserError("\n".join(faults))
     return params
 
 
 def raw(*sections: str, path: Path = Path("params.yaml")) -> dict[str, Any]:
     """Return sections as plain data: what a receipt says that went in."""
-    content = yaml.safe_load(path.read_text("utf-8"))
-    return {section: content[section] for section in sections}
+    return {section: _read(path)[section] for section in sections}
 
 
-def _unknown(what: str, key: str, known: Any) -> str:
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is {content!r}; expected: sections with keys and values")
+    return content
+
+
+def _unknown(key: str, known: Any) -> str:
     near = difflib.get_close_matches(str(key), list(known), n=1)
-    return f"{what} is unknown; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+    return f"{key} is unknown; " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
 
 
-def _sentence(path: Path, name: str, section: type[Section], fault: Any) -> str:
-    key = str(fault["loc"][0])
-    if fault["type"] == "extra_forbidden":
-        return _unknown(f"{path}: {name}.{key}", key, section.model_fields)
-    if fault["type"] == "missing":
-        return f"{path}: {name}.{key} is missing; add it"
-    expectation = fault["msg"].removeprefix("Input should be ")
-    return f"{path}: {name}.{key} is {fault['input']!r}; expected: {expectation}"
+def _sentence(key: str, section: type[Section], given: dict[str, Any], faults: list[Any]) -> str:
+    if faults[0]["type"] == "extra_forbidden":
+        return _unknown(key, section.model_fields)
+    if faults[0]["type"] == "missing":
+        near = difflib.get_close_matches(key, [other for other in given if other not in section.model_fields], n=1)
+        return f"{key} is missing; " + (f"is it meant by {near[0]}?" if near else "add it")
+    expected = [fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ") for fault in faults]
+    return f"{key} is {given[key]!r}; expected: {' or '.join(expected)}"

@@ -143,8 +143,10 @@ def golden_rows(train: pd.DataFrame, count: int, seed: int) -> list[dict[str, An
     random = np.random.default_rng(seed)
     drawn: dict[str, list[Any]] = {}
     for name in train.columns:
-        column = pd.concat([train[name].dropna().head(1), train[name].take(random.integers(len(train), size=count))])
-        plain = column.head(count).astype(object)
+        present = train[name].dropna()
+        first = present.take(random.integers(len(present), size=1)) if len(present) else present
+        rest = train[name].take(random.integers(len(train), size=count))
+        plain = pd.concat([first, rest]).head(count).astype(object)
         drawn[name] = [None if x is pd.NA or x != x else getattr(x, "isoformat", lambda x=x: x)() for x in plain]
     return [dict(zip(drawn, row, strict=True)) for row in zip(*drawn.values(), strict=True)]
 

@@ -138,7 +138,7 @@ def comparable(version: Bundle, challenger: Bundle, test: pd.DataFrame) -> Float
         UserError: it cannot answer them, and why: another task, target, classes or id, a column gone or re-typed.
     """
     types = {feature["name"]: feature["type"] for feature in challenger.contract["features"]}
-    for key in ("task", "target", "classes", "id"):
+    for key in ("task", "target", "classes", "id", "time"):
         if version.contract[key] != challenger.contract[key]:
             raise UserError(f"its {key} is {version.contract[key]!r}, now {challenger.contract[key]!r}")
     for feature in version.contract["features"]:

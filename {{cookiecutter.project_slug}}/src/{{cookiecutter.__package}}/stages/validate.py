@@ -42,7 +42,7 @@ def values(contract: Contract) -> pa.DataFrameSchema:
     columns = {f.name: pa.Column(checks=_check(f), nullable=f.missing > 0) for f in contract.features}
     known = pa.Check.isin(contract.classes, error=f"one of {list(contract.classes)}") if contract.classes else _finite()
     columns |= {contract.target: pa.Column(checks=known)}
-    columns |= {contract.id: pa.Column(unique=True)} if contract.id else {}
+    columns |= {contract.id: pa.Column(unique=True, report_duplicates="exclude_first")} if contract.id else {}
     columns |= {contract.time: pa.Column()} if contract.time else {}
     return pa.DataFrameSchema(columns, coerce=False)
 

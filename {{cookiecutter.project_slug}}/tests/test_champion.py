@@ -1,0 +1,51 @@
+from threading import Thread
+
+import pytest
+
+from {{ cookiecutter.__package }}.champion import lineage, move, read
+from {{ cookiecutter.__package }}.files import write_json
+
+NOBODY = {"version": None, "previous": None, "blocked": []}
+
+
+@pytest.fixture
+def pointer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(tmp_path / "champion.json", NOBODY)
+    return tmp_path / "champion.json"
+
+
+def test_a_move_keeps_the_one_before_and_what_is_blocked(pointer):
+    write_json(pointer, {"version": "a", "previous": None, "blocked": ["x"]})
+    assert move(pointer, read(pointer), "b")
+    assert read(pointer) == {"version": "b", "previous": "a", "blocked": ["x"]}
+
+
+def test_a_move_from_what_is_no_longer_there_does_nothing(pointer):
+    assert move(pointer, NOBODY, "a")
+    assert not move(pointer, NOBODY, "b")
+    assert read(pointer)["version"] == "a"
+
+
+def test_of_many_promotions_at_once_exactly_one_wins(pointer):
+    won = []
+    race = [Thread(target=lambda name=name: move(pointer, NOBODY, name) and won.append(name)) for name in "abcdefgh"]
+    for thread in race:
+        thread.start()
+    for thread in race:
+        thread.join()
+    assert [read(pointer)["version"]] == won
+
+
+def test_the_line_of_champions_is_newest_first_and_ends_where_a_version_is_gone(tmp_path):
+    for version, before in (("a", None), ("b", "a"), ("c", "b"), ("e", "d")):
+        write_json(tmp_path / version / "decision.json", {"champion": before})
+    assert lineage(tmp_path, "c") == ["c", "b", "a"]
+    assert lineage(tmp_path, "e") == ["e"]
+    assert lineage(tmp_path, None) == []
+
+
+def test_a_line_that_bites_its_tail_ends(tmp_path):
+    for version, before in (("a", "b"), ("b", "a")):
+        write_json(tmp_path / version / "decision.json", {"champion": before})
+    assert lineage(tmp_path, "a") == ["a", "b"]

@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from {{ cookiecutter.__package }}.errors import UserError
+from {{ cookiecutter.__package }}.params import SECTIONS, load, raw
+
+WHOLE = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+
+
+def refusal(tmp_path, section, content):
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError) as told:
+        load(SECTIONS[section], path)
+    assert "\n" not in str(told.value)
+    return str(told.value).removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_params_yaml_is_valid_and_frozen(section):
+    params = load(SECTIONS[section])
+    assert list(raw(section)) == [section]
+    with pytest.raises(ValueError, match="frozen"):
+        params.seed = 1
+
+
+def test_every_key_of_params_yaml_carries_a_comment():
+    lines = [line for line in Path("params.yaml").read_text("utf-8").splitlines() if line.startswith(" ")]
+    assert [line for line in lines if "#" not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "told"),
+    [
+        ("split", "test_sahre", 0.3, "split.test_sahre is unknown; did you mean 'test_share'?"),
+        ("monitor", "zzz", 1, "monitor.zzz is unknown; known are min_rows"),
+        ("split", "test_share", 1.5, "split.test_share is 1.5; expected: less than 1"),
+        ("split", "test_share", "a third", "split.test_share is 'a third'; expected: a valid number"),
+        ("split", "seed", True, "split.seed is True; expected: a valid integer"),
+        ("split", "seed", 7.5, "split.seed is 7.5; expected: a valid integer"),
+        ("validate", "bad_rows", "drop", "validate.bad_rows is 'drop'; expected: 'refuse' or 'quarantine'"),
+        ("promote", "max_skill", float("inf"), "promote.max_skill is inf; expected: a finite number"),
+        ("train", "folds", 1, "train.folds is 1; expected: greater than or equal to 2"),
+        ("evaluate", "level", None, "evaluate.level is None; expected: a valid number"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_sentence(tmp_path, section, key, value, told):
+    assert refusal(tmp_path, section, WHOLE | {section: WHOLE[section] | {key: value}}) == told
+
+
+def test_a_missing_key_is_refused(tmp_path):
+    without = {key: value for key, value in WHOLE["split"].items() if key != "seed"}
+    assert refusal(tmp_path, "split", WHOLE | {"split": without}) == "split.seed is missing; add it"
+
+
+def test_an_unknown_section_is_refused_by_every_stage(tmp_path):
+    for section in SECTIONS:
+        told = refusal(tmp_path, section, WHOLE | {"spilt": {}})
+        assert told == "section 'spilt' is unknown; did you mean 'split'?"
+
+
+def test_all_mistakes_are_told_at_once(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("split: {test_share: 2, max_test_days: 0, min_test_rows: 1}\nspilt: {}")
+    with pytest.raises(UserError) as told:
+        load(SECTIONS["split"], path)
+    assert len(str(told.value).splitlines()) == 4
+
+
+def test_what_train_does_not_know_goes_to_the_estimator(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {threshold: f1, folds: 2, max_depth: 3, C: 1.5}")
+    assert load(SECTIONS["train"], path).estimator == {"max_depth": 3, "C": 1.5}
