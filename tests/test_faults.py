@@ -5,12 +5,11 @@ import re
 import signal
 import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import pytest
-from projects import PACKAGE, STAGES, Project, finished, started
+from projects import PACKAGE, Project, finished, started
 
 KILLS = 10
 RUNNING = "select count(*) from runs join tags using (run_uuid) where tags.key = 'receipt' and runs.status = 'RUNNING'"
@@ -159,27 +158,6 @@ def test_killed_at_ten_random_moments_ends_with_the_same_results(built: Project,
     assert project.repro().ran == []
     assert not list(project.path.glob("*/.*.new")), "half-written folders were left behind"
     assert [run["status"] for run in project.runs()] == ["FINISHED"]
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_sigterm_in_a_stage_leaves_the_champion_alone_and_the_next_repro_completes(
-    small_built: Project, begun: Callable[[Path], Project], tmp_path: Path, stage: str
-) -> None:
-    project = begun(tmp_path)
-    before = project.champion
-    with started(project, "bash", "-c", f"exec {project.command(stage)}") as process:
-        assert not finished(process, 0.3)
-        process.terminate()
-        assert finished(process, 30)
-    assert project.champion == before
-    project.repro()
-    assert project.results() == small_built.results()
-
-
-@pytest.fixture
-def begun(small_built: Project) -> Callable[[Path], Project]:
-    """Return `begun(folder)`: a copy of the small project there."""
-    return small_built.copy
 
 
 def test_two_repros_at_once_end_in_the_state_of_one(built: Project, tmp_path: Path) -> None:

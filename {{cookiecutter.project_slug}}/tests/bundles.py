@@ -21,9 +21,12 @@ from {{ cookiecutter.__package }}.stages.export import contract_json, convert, s
 def fit(contract: Contract, rows: pd.DataFrame, *steps: tuple[str, object]) -> Pipeline:
     """Return a small pipeline fitted on the rows; `steps` come before its estimator."""
     plain = contract.to_json()
-    texts = encoded_names(plain["features"])[1]
+    count, texts = map(len, encoded_names(plain["features"]))
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
-    columns = ColumnTransformer([("texts", ordinal, texts)] if texts else [], remainder="passthrough")
+    numbers = ("numbers", "passthrough", list(range(count)))
+    columns = ColumnTransformer(
+        [numbers, ("texts", ordinal, list(range(count, count + texts)))] if texts else [numbers]
+    )
     boosting = HistGradientBoostingClassifier if contract.classes else HistGradientBoostingRegressor
     parts = [("encode", Encode(plain["features"])), ("columns", columns), *steps]
     model = Pipeline([*parts, ("estimator", boosting(max_iter=3, min_samples_leaf=2, random_state=0))])

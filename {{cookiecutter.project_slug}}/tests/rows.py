@@ -48,8 +48,8 @@ def valid_rows(contract: Contract, n: int, seed: int = 0) -> pd.DataFrame:
         values[contract.id] = [f"row {seed}-{k}" for k in range(n)]
     if contract.time:
         values[contract.time] = pd.date_range("2024-01-01", periods=n, freq="6h")
-    signal = pd.Series(values[contract.features[0].name]).rank(method="first", na_option="top").to_numpy() / n
-    noisy = np.clip(signal + random.normal(0, 0.2, n), 0, 0.999)
+    codes = pd.factorize(pd.Series(values[contract.features[0].name]), sort=True)[0]
+    noisy = np.clip(codes / max(codes.max(initial=0), 1) + random.normal(0, 0.2, n), 0, 0.999)
     if contract.classes:
         count = len(contract.classes)
         chosen = np.where(np.arange(n) < count, np.arange(n), (noisy * count).astype(int))

@@ -18,7 +18,11 @@ def contract(**changes):
         ({"type": "number", "missing": 1.5}, "'x' has missing=1.5; a share lies between 0 and 1"),
         ({"type": "number", "range": (2, 1)}, "'x' has range (2, 1)"),
         ({"type": "category", "categories": ("a",), "range": (1, 2)}, "'x' has range (1, 2)"),
+        ({"type": "number", "range": (5,)}, "'x' has range (5,)"),
         ({"type": "category"}, "'x' lists no categories"),
+        ({"type": "category", "categories": "abc"}, "'x' has categories 'abc'"),
+        ({"type": "category", "categories": (1, 2)}, "'x' has categories (1, 2)"),
+        ({"type": "category", "categories": ("a",), "unknown": "ignore"}, "'x' has unknown='ignore'"),
     ],
 )
 def test_an_impossible_feature_is_refused_in_one_sentence(feature, told):
@@ -38,7 +42,9 @@ def test_an_impossible_feature_is_refused_in_one_sentence(feature, told):
         ({"classes": ("no", "yes", "maybe")}, "task 'binary' with classes ('no', 'yes', 'maybe')"),
         ({"task": "multiclass", "positive": None}, "task 'multiclass' with classes ('no', 'yes')"),
         ({"task": "regression", "positive": None}, "task 'regression' with classes ('no', 'yes')"),
-        ({"classes": ("no", True), "positive": True}, "classes ('no', True) are of several types"),
+        ({"classes": ("no", True), "positive": True}, "classes ('no', True); give each once"),
+        ({"classes": ("yes", "yes")}, "classes ('yes', 'yes'); give each once"),
+        ({"classes": (0.0, 1.0), "positive": 1.0}, "classes (0.0, 1.0); give each once"),
         ({"positive": None}, "positive is None"),
         ({"positive": "late"}, "positive is 'late'"),
         ({"task": "multiclass", "classes": ("a", "b", "c"), "positive": "a"}, "positive is 'a'"),

@@ -23,6 +23,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write(path, "\ud800")
     assert read_json(path) == {"a": 1}
+    assert os.listdir(tmp_path) == ["a.json"]
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path):

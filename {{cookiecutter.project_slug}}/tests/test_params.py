@@ -34,7 +34,7 @@ def test_every_key_of_params_yaml_carries_a_comment():
 @pytest.mark.parametrize(
     ("section", "key", "value", "told"),
     [
-        ("split", "test_sahre", 0.3, "split.test_sahre is unknown; did you mean 'test_share'?"),
+        ("split", "test_sahre", 0.3, "split.test_sahre is unknown; did you mean test_share?"),
         ("monitor", "zzz", 1, "monitor.zzz is unknown; known are min_rows"),
         ("split", "test_share", 1.5, "split.test_share is 1.5; expected: less than 1"),
         ("split", "test_share", "a third", "split.test_share is 'a third'; expected: a valid number"),
@@ -42,6 +42,18 @@ def test_every_key_of_params_yaml_carries_a_comment():
         ("split", "seed", 7.5, "split.seed is 7.5; expected: a valid integer"),
         ("validate", "bad_rows", "drop", "validate.bad_rows is 'drop'; expected: 'refuse' or 'quarantine'"),
         ("promote", "max_skill", float("inf"), "promote.max_skill is inf; expected: a finite number"),
+        (
+            "train",
+            "threshold",
+            "f2",
+            "train.threshold is 'f2'; expected: a valid number or 'f1' or 'balanced_accuracy'",
+        ),
+        (
+            "ingest",
+            "stream_from",
+            "2013-13-45",
+            "ingest.stream_from is '2013-13-45'; expected: a day, as in 2013-10-01",
+        ),
         ("train", "folds", 1, "train.folds is 1; expected: greater than or equal to 2"),
         ("evaluate", "level", None, "evaluate.level is None; expected: a valid number"),
     ],
@@ -55,10 +67,34 @@ def test_a_missing_key_is_refused(tmp_path):
     assert refusal(tmp_path, "split", WHOLE | {"split": without}) == "split.seed is missing; add it"
 
 
+def test_a_misspelt_key_of_train_is_suspected(tmp_path):
+    misspelt = {"treshold" if key == "threshold" else key: value for key, value in WHOLE["train"].items()}
+    told = "train.threshold is missing; is it meant by treshold?"
+    assert refusal(tmp_path, "train", WHOLE | {"train": misspelt}) == told
+
+
+@pytest.mark.parametrize("value", [1.5, 0, -1])
+def test_a_threshold_is_a_probability(tmp_path, value):
+    assert f"train.threshold is {value}; expected: " in refusal(
+        tmp_path, "train", WHOLE | {"train": {"threshold": value, "folds": 2}}
+    )
+
+
+def test_what_is_no_section_is_refused(tmp_path):
+    assert refusal(tmp_path, "split", WHOLE | {"split": 5}) == "split is 5; expected: keys with values"
+    assert refusal(tmp_path, "split", [1]).endswith("params.yaml is [1]; expected: sections with keys and values")
+
+
+def test_what_is_no_yaml_is_refused(tmp_path):
+    (tmp_path / "params.yaml").write_text("split: {a")
+    with pytest.raises(UserError, match="params.yaml is not YAML: while parsing"):
+        load(SECTIONS["split"], tmp_path / "params.yaml")
+
+
 def test_an_unknown_section_is_refused_by_every_stage(tmp_path):
     for section in SECTIONS:
         told = refusal(tmp_path, section, WHOLE | {"spilt": {}})
-        assert told == "section 'spilt' is unknown; did you mean 'split'?"
+        assert told == "section spilt is unknown; did you mean split?"
 
 
 def test_all_mistakes_are_told_at_once(tmp_path):

@@ -86,6 +86,9 @@ class PromoteParams(Section):
 
 class MonitorParams(Section):
     min_rows: int = Count
+    alpha: float = Field(gt=0, lt=1)
+    min_shift: float = Field(ge=0)
+    min_share_shift: float = Share
 
 
 SECTIONS: dict[str, type[Section]] = {

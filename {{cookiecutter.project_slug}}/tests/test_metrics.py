@@ -1,0 +1,162 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, r2_score, roc_auc_score
+
+from {{ cookiecutter.__package }}.metrics import (
+    auc,
+    baseline_scores,
+    blocks,
+    calibration_error,
+    draws,
+    encode_target,
+    interval,
+    mean_loss,
+    metrics,
+    slices,
+)
+
+RANDOM = np.random.default_rng(0)
+Y = RANDOM.integers(2, size=300)
+P = np.round(np.clip(Y * 0.2 + RANDOM.random(300) * 0.8, 0.01, 0.99), 2)  # rounded: many ties
+BINARY = np.column_stack([1 - P, P])
+ONE_BY_ONE = np.arange(300)
+ONCE = draws(ONE_BY_ONE, 1, seed=0)
+
+
+def values(task, y, scores, threshold=0.5):
+    block = np.arange(len(y))
+    return {
+        name: found["value"]
+        for name, found in metrics(task, y, scores, threshold, block, draws(block, 100, 0), 0.95).items()
+    }
+
+
+def test_binary_metrics_are_those_of_scikit_learn_ties_included():
+    found = values("binary", Y, BINARY)
+    assert found["auc"] == pytest.approx(roc_auc_score(Y, P), rel=1e-5)
+    assert found["log_loss"] == pytest.approx(log_loss(Y, P), rel=1e-5)
+    assert found["brier"] == pytest.approx(brier_score_loss(Y, P), rel=1e-5)
+    assert next(iter(found)) == "log_loss"
+
+
+def test_multiclass_metrics_are_those_of_scikit_learn():
+    y, scores = RANDOM.integers(3, size=200), RANDOM.dirichlet([1, 1, 1], size=200)
+    found = values("multiclass", y, scores)
+    assert found["log_loss"] == pytest.approx(log_loss(y, scores), rel=1e-5)
+    assert found["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(y, scores.argmax(axis=1)), rel=1e-5)
+
+
+def test_regression_metrics_are_those_of_scikit_learn():
+    y, scores = RANDOM.normal(5, 2, 200), RANDOM.normal(5, 2, 200)
+    found = values("regression", y, scores)
+    assert found["r2"] == pytest.approx(r2_score(y, scores), rel=1e-5)
+    assert found["rmse"] == pytest.approx(np.sqrt(np.mean((y - scores) ** 2)), rel=1e-5)
+    assert found["mae"] == pytest.approx(np.mean(np.abs(y - scores)), rel=1e-5)
+
+
+def test_precision_and_recall_follow_the_threshold():
+    y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.4, 0.9])
+    found = values("binary", y, np.column_stack([1 - p, p]), threshold=0.4)
+    assert (found["precision"], found["recall"], found["accuracy"]) == (0.666667, 1.0, 0.75)
+
+
+def test_auc_of_every_draw_is_that_of_its_rows():
+    weights = draws(ONE_BY_ONE, 5, seed=3)
+    drawn = [np.repeat(np.arange(300), weight.astype(int)) for weight in weights]
+    expected = [roc_auc_score(Y[rows], P[rows]) for rows in drawn]
+    np.testing.assert_allclose(auc(Y == 1, P, ONE_BY_ONE, weights), expected)
+
+
+def test_calibration_error_by_hand():
+    # 0.1 to 0.2: four rows, predicted 0.15, one in four hits; 0.8 to 0.9: two rows, predicted 0.85, both hit
+    y, p = np.array([1, 0, 0, 0, 1, 1]), np.array([0.15] * 4 + [0.85] * 2)
+    block = np.arange(6)
+    found = calibration_error("binary", y, np.column_stack([1 - p, p]), block, draws(block, 100, 0))[0]
+    assert found == pytest.approx((4 * 0.1 + 2 * 0.15) / 6)
+
+
+def test_a_regression_that_is_off_by_one_standard_deviation_has_a_calibration_error_of_one():
+    y = RANDOM.normal(0, 3, 100)
+    found = calibration_error("regression", y, y + y.std(), np.arange(100), draws(np.arange(100), 100, 0))[0]
+    assert found == pytest.approx(1)
+
+
+def test_a_certain_and_wrong_answer_costs_much_and_not_infinitely_much():
+    scores = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert 8 < mean_loss("binary", np.array([0, 1]), scores, np.arange(2), draws(np.arange(2), 100, 0))[0] < 9
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_nan_predictions_give_none_and_no_crash(task):
+    y, shape = np.array([0, 1, 0, 1]), {"binary": (4, 2), "multiclass": (4, 3), "regression": (4,)}[task]
+    found = values(task, y, np.full(shape, np.nan))
+    assert next(iter(found.values())) is None
+
+
+def test_one_class_alone_has_no_auc_and_still_a_loss():
+    found = values("binary", np.zeros(5, int), np.tile([0.8, 0.2], (5, 1)))
+    assert found["auc"] is None
+    assert found["recall"] is None
+    assert found["log_loss"] == pytest.approx(-np.log(0.8), rel=1e-5)
+
+
+def test_an_interval_covers_the_truth_as_often_as_it_says():
+    block, weights = np.arange(150), draws(np.arange(150), 300, seed=0)
+    truth, covered = -0.3 * np.log(0.3) - 0.7 * np.log(0.7), 0
+    for seed in range(200):
+        y = (np.random.default_rng(seed).random(150) < 0.3).astype(int)
+        found = interval(mean_loss("binary", y, np.tile([0.7, 0.3], (150, 1)), block, weights), 0.9)
+        covered += found["low"] <= truth <= found["high"]
+    assert 0.84 <= covered / 200 <= 0.95
+
+
+def test_an_interval_by_days_is_wider_where_days_differ():
+    days = pd.Series(pd.date_range("2024-01-01", periods=20).repeat(30))
+    level = np.random.default_rng(1).choice([0.1, 0.9], 20).repeat(30)
+    y = (np.random.default_rng(2).random(600) < level).astype(int)
+    scores = np.tile([0.6, 0.4], (600, 1))
+    width = {}
+    for times in (days, None):
+        block, kind = blocks(times, np.arange(600, dtype=np.uint64))
+        found = interval(mean_loss("binary", y, scores, block, draws(block, 300, 0)), 0.95)
+        width[kind] = found["high"] - found["low"]
+    assert width["days"] > 2 * width["rows"]
+
+
+def test_without_times_identical_rows_are_drawn_together_and_blocks_are_bounded():
+    block, kind = blocks(None, np.array([7, 9, 7], dtype=np.uint64))
+    assert (block.tolist(), kind) == ([0, 1, 0], "rows")
+    many, _ = blocks(None, np.arange(10_000, dtype=np.uint64))
+    assert many.max() < 2000
+
+
+def test_draws_depend_on_the_seed_alone_and_start_with_the_estimate():
+    assert (draws(np.arange(4), 10, 1) == draws(np.arange(4), 10, 1)).all()
+    assert (draws(np.arange(4), 10, 1) != draws(np.arange(4), 10, 2)).any()
+    assert draws(np.arange(4), 10, 1)[0].tolist() == [1, 1, 1, 1]
+    assert (draws(np.arange(4), 10, 1).sum(axis=1) == 4).all()
+
+
+def test_a_target_is_encoded_by_the_order_of_its_labels():
+    assert encode_target(pd.Series(["b", "a"]), ["b", "a"]).tolist() == [0, 1]
+    assert encode_target(pd.Series([True, False]), [True, False]).tolist() == [0, 1]
+    assert encode_target(pd.Series([1.5]), []).tolist() == [1.5]
+
+
+def test_slices_are_categories_and_booleans_with_enough_rows():
+    features = [{"name": name, "type": kind} for name, kind in (("c", "category"), ("b", "boolean"), ("n", "number"))]
+    rows = pd.DataFrame(
+        {
+            "c": pd.Series(["x", "x", "y", None], dtype="str"),
+            "b": pd.Series([True, None, True, False], dtype="boolean"),
+            "n": [1.0, 1.0, 1.0, 1.0],
+        }
+    )
+    found = {name: chosen.tolist() for name, chosen in slices(rows, features, 2).items()}
+    assert found == {"c = x": [True, True, False, False], "b = True": [True, False, True, False]}
+
+
+def test_a_baseline_answers_every_row_alike():
+    assert baseline_scores([0.2, 0.8], 2, "binary").tolist() == [[0.2, 0.8], [0.2, 0.8]]
+    assert baseline_scores([1.5], 2, "regression").tolist() == [1.5, 1.5]
