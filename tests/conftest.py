@@ -36,4 +36,5 @@ def bake(cookiecutter_config: Path) -> Bake:
 
     return bake_into
 
+
 pytest_plugins = ("projects",)

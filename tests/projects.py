@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ import yaml
 PACKAGE = "flight_delays"
 STAGES = ["ingest", "validate", "split", "train", "export", "evaluate", "promote", "monitor", "track"]
 ONE_CORE = ("taskset", "-c", "0")
+NOTHING: Mapping[str, str] = {}
 OUTSIDE = ("GIT_", "DVC_", "MLFLOW_", "VIRTUAL_ENV", "PYTHON", "MAKE", "SERVICE_")
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "LC_ALL": "C.UTF-8"}
 AUTHOR = {
@@ -61,29 +62,29 @@ class Project:
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def variables(self, **extra: str) -> dict[str, str]:
+    def variables(self, env: Mapping[str, str]) -> dict[str, str]:
         """Return the environment variables: nothing of the outside that git, DVC, MLflow or Python would heed."""
         outside = {name: value for name, value in os.environ.items() if not name.startswith(OUTSIDE)}
         path = {"PATH": f"{self.path / '.venv/bin'}:{os.environ['PATH']}", "PYTHONPATH": str(self.path / "src")}
         site = {"DVC_SITE_CACHE_DIR": str(self.path / ".dvc/tmp/site")}
-        return outside | QUIET | AUTHOR | path | site | self.environment | extra
+        return outside | QUIET | AUTHOR | path | site | self.environment | dict(env)
 
-    def start(self, *command: str, **extra: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, env: Mapping[str, str] = NOTHING) -> subprocess.Popen[str]:
         """Start a command in a session of its own, its output in one pipe."""
         return subprocess.Popen(
             command,
             cwd=self.path,
-            env=self.variables(**extra),
+            env=self.variables(env),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
 
-    def run(self, *command: str, code: int | None = 0, timeout: float = 300, **extra: str) -> Done:
-        """Run a command to its end. A `code` of None is any but 0; past the timeout it is killed with all its children."""
+    def run(self, *command: str, code: int | None = 0, timeout: float = 300, env: Mapping[str, str] = NOTHING) -> Done:
+        """Run a command to its end; past the timeout kill it with all its children. A `code` of None is any but 0."""
         begun = time.perf_counter()
-        process = self.start(*command, **extra)
+        process = self.start(*command, env=env)
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -96,13 +97,15 @@ class Project:
         assert as_expected, f"{done.command} ended with {done.code}, expected {expected}:\n{output[-6000:]}"
         return done
 
-    def repro(self, *arguments: str, code: int | None = 0, timeout: float = 300, **extra: str) -> Done:
+    def repro(
+        self, *arguments: str, code: int | None = 0, timeout: float = 300, env: Mapping[str, str] = NOTHING
+    ) -> Done:
         """Run `dvc repro`."""
-        return self.run("python", "-m", "dvc", "repro", *arguments, code=code, timeout=timeout, **extra)
+        return self.run("python", "-m", "dvc", "repro", *arguments, code=code, timeout=timeout, env=env)
 
-    def dvc(self, *arguments: str, **extra: str) -> Done:
+    def dvc(self, *arguments: str) -> Done:
         """Run a DVC command."""
-        return self.run("python", "-m", "dvc", *arguments, **extra)
+        return self.run("python", "-m", "dvc", *arguments)
 
     def git(self, *arguments: str) -> str:
         """Return what a git command says."""
@@ -123,13 +126,13 @@ class Project:
             command = command.replace(f"${{{name}}}", value.replace("\\$", "$"))
         return command
 
-    def stages(self, *names: str, **extra: str) -> Done:
+    def stages(self, *names: str) -> Done:
         """Run the commands of some stages without DVC, one after another, and return the last."""
-        return self.run("bash", "-ec", "\n".join(map(self.command, names)), **extra)
+        return self.run("bash", "-ec", "\n".join(map(self.command, names)))
 
-    def python(self, code: str, *arguments: str, timeout: float = 300, **extra: str) -> Any:
+    def python(self, code: str, *arguments: str, timeout: float = 300) -> Any:
         """Run Python code in the project's environment and return the JSON of its last line."""
-        done = self.run("python", "-W", "ignore", "-c", code, *arguments, timeout=timeout, **extra)
+        done = self.run("python", "-W", "ignore", "-c", code, *arguments, timeout=timeout)
         lines = done.output.splitlines()
         return json.loads(lines[-1]) if lines else None
 
@@ -168,6 +171,12 @@ class Project:
     def decision(self) -> dict[str, Any]:
         """Return reports/decision.json."""
         return dict(self.json("reports/decision.json"))
+
+    def metric(self, name: str) -> tuple[float, float, float]:
+        """Return the low end, the value and the high end of a metric of reports/metrics.json."""
+        metrics = self.json("reports/metrics.json")
+        low, high = metrics["intervals"][name]
+        return low, metrics[name], high
 
     @property
     def lock(self) -> dict[str, Any]:
@@ -227,7 +236,8 @@ import json, sys, mlflow
 client = mlflow.MlflowClient(sys.argv[1])
 experiment = client.get_experiment_by_name({PACKAGE!r})
 runs = client.search_runs([experiment.experiment_id], max_results=1000) if experiment else []
-print(json.dumps([dict(status=r.info.status, **{{k: r.data.tags.get(k) for k in ("receipt", "bundle")}}) for r in runs]))
+tags = ("receipt", "bundle")
+print(json.dumps([dict(status=run.info.status, **{{tag: run.data.tags.get(tag) for tag in tags}}) for run in runs]))
 """
 
 
@@ -240,9 +250,9 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def started(project: Project, *command: str, **extra: str) -> Iterator[subprocess.Popen[str]]:
+def started(project: Project, *command: str, env: Mapping[str, str] = NOTHING) -> Iterator[subprocess.Popen[str]]:
     """Yield a running command; whatever is left of it at the end of the block is killed."""
-    process = project.start(*command, **extra)
+    process = project.start(*command, env=env)
     try:
         yield process
     finally:
@@ -267,7 +277,7 @@ def finished(process: subprocess.Popen[str], seconds: float) -> bool:
 
 
 def build(bake: Callable[..., Path], folder: Path) -> Project:
-    """Return the default project: baked, `make setup`, one cold `dvc repro`, whose seconds lie in cold_s.txt beside it."""
+    """Return the default project: baked, set up, one cold `dvc repro`; its seconds lie in cold_s.txt beside it."""
     project = Project(bake(folder))
     project.run("make", "setup", timeout=600)
     cold = project.repro()

@@ -58,8 +58,8 @@ def read_source(p: IngestParams) -> pd.DataFrame:
     weight, insured = random.gamma(4, 3, p.rows).clip(0, 59).round(3), random.random(p.rows) < 0.4
     kind = random.choice(["box", "letter", "pallet"], p.rows, p=[0.5, 0.4, 0.1])
     street = pd.Series(random.choice(["Elm", "Oak", "Ash", "Fir"], p.rows), dtype="str")
-    pull = 0.25 * (weight - 12) + 0.2 * (visits.to_numpy(float, na_value=10) - 10) + insured * 1.2 - (kind == "box") * 1.5
-    again = pull + (street == "Oak") * 1.0 + random.logistic(0, 1, p.rows) > 0
+    pull = 0.25 * (weight - 12) + 0.2 * (visits.to_numpy(float, na_value=10) - 10)
+    again = pull + insured * 1.2 - (kind == "box") * 1.5 + (street == "Oak") * 1.0 + random.logistic(0, 1, p.rows) > 0
     if p.only != "both":
         again = pd.Series(p.only == "yes", index=range(p.rows))
     return pd.DataFrame(
@@ -172,7 +172,7 @@ def read_source(p: IngestParams) -> pd.DataFrame:
     },
 )
 
-INGEST = '''"""Stage `ingest`: rows that are made here, and the labelled ones that came back, as batches in the contract's columns."""
+INGEST = '''"""Stage `ingest`: rows made here and labelled ones that came back -> batches in the contract's columns."""
 
 import numpy as np
 import pandas as pd

@@ -36,7 +36,7 @@ FAULTS = {
     "rows = rows.assign(colour='red')": ("colour", "unexpected column"),
     "rows['weight'] *= 1000": ("weight", "0 to 60 kg"),
     "rows.loc[10:150, 'weight'] = np.nan": ("weight", "missing value"),
-    "rows.loc[10:150, 'visits'] = pd.NA": ("visits", "missing share"),
+    "rows.loc[10:150, 'visits'] = pd.NA": ("visits", "0.3 missing"),
     "rows.loc[3, 'sent'] = pd.NaT": ("sent", "missing value"),
     "rows.loc[3, 'ordered'] = pd.NaT": ("ordered", "missing value"),
     "rows.loc[3, 'parcel'] = 'P00007'": ("parcel", "duplicate"),
@@ -124,7 +124,9 @@ def test_good_batch_joins_the_history(small: Project) -> None:
     assert small.json("reports/validation.json")["rows"] == 3200
 
 
-@pytest.mark.parametrize(("name", "content"), [("rows.parquet", "a,b\n1,2\n"), ("rows.csv", "a,b\n"), ("history.parquet", "")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("rows.parquet", "a,b\n1,2\n"), ("rows.csv", "a,b\n"), ("history.parquet", "")]
+)
 def test_file_that_is_no_batch_is_refused_by_its_name(patient: Project, name: str, content: str) -> None:
     before, file = patient.digests(*KEPT), patient.path / "data/labelled" / name
     file.write_text(content)
@@ -164,8 +166,9 @@ def test_one_bad_row_is_quarantined_and_the_pipeline_goes_on(small: Project) -> 
     small.python(COME_BACK.format(change="rows.loc[3, 'weight'] = 61.0"))
     done = small.repro("evaluate")
     assert "evaluate" in done.ran
-    assert small.read("data/quarantine.jsonl").count("\n") == 1
-    assert '"N00003"' in small.read("data/quarantine.jsonl")
+    quarantined = [line for file in sorted((small.path / "data/quarantine").iterdir()) for line in file.open()]
+    assert len(quarantined) == 1
+    assert '"N00003"' in quarantined[0]
     assert small.json("reports/validation.json")["bad_rows"] == 1
     assert small.json("reports/validation.json")["decision"] == "quarantined"
 
@@ -182,6 +185,14 @@ def test_more_bad_rows_than_the_share_are_refused(small: Project) -> None:
     assert small.digests(*KEPT) == before
 
 
+def others(project: Project, section: str) -> dict[str, str]:
+    """Return the digests of what other stages made: DVC takes away what a stage is about to make anew."""
+    stage = yaml.safe_load(project.read("dvc.yaml"))["stages"][section]
+    named = [out if isinstance(out, dict) else {out: {}} for out in stage.get("outs", []) + stage.get("metrics", [])]
+    own = tuple(path for out in named for path, options in out.items() if not options.get("persist"))
+    return {name: digest for name, digest in project.digests(*KEPT).items() if not name.startswith(own)}
+
+
 def edited(text: str, section: str, key: str, value: str) -> str:
     """Return params.yaml with `key: value` in a section: in the place of what it said, or as a new line."""
     found = re.search(rf"^{section}:\n(?:  .*\n)+", text, re.MULTILINE)
@@ -192,8 +203,10 @@ def edited(text: str, section: str, key: str, value: str) -> str:
 
 
 @pytest.mark.parametrize("section", MISTAKES)
-def test_every_mistake_of_a_section_is_one_sentence_with_key_value_and_expectation(numbers: Project, section: str) -> None:
-    before, text = numbers.digests(*KEPT), numbers.read("params.yaml")
+def test_every_mistake_of_a_section_is_one_sentence_with_key_value_and_expectation(
+    numbers: Project, section: str
+) -> None:
+    before, text = others(numbers, section), numbers.read("params.yaml")
     for key, value, _ in MISTAKES[section]:
         text = edited(text, section, key, value)
     yaml.safe_load(text)
@@ -206,24 +219,28 @@ def test_every_mistake_of_a_section_is_one_sentence_with_key_value_and_expectati
         assert told in lines[0]
         assert "expected" in lines[0] or "did you mean" in lines[0], lines[0]
     assert "Traceback" not in done.output
-    assert numbers.digests(*KEPT) == before
+    assert before.items() <= others(numbers, section).items()
 
 
 @pytest.mark.parametrize(
     ("key", "value", "told"),
-    [("max_itre", "100", "max_itre"), ("learning_rate", "-1", "learning_rate"), ("max_leaf_nodes", "'many'", "max_leaf_nodes")],
+    [
+        ("max_itre", "100", "max_itre"),
+        ("learning_rate", "-1", "learning_rate"),
+        ("max_leaf_nodes", "'many'", "max_leaf_nodes"),
+    ],
 )
 def test_estimator_parameter_that_scikit_learn_refuses_is_one_sentence(
     numbers: Project, key: str, value: str, told: str
 ) -> None:
-    before = numbers.digests(*KEPT)
+    before = others(numbers, "train")
     numbers.write("params.yaml", edited(numbers.read("params.yaml"), "train", key, value))
     done = numbers.repro(code=None)
     assert done.ran == ["train"]
     lines = done.lines("params.yaml")
     assert [line for line in lines if told in line and "train" in line], done.output
     assert "Traceback" not in done.output
-    assert numbers.digests(*KEPT) == before
+    assert before.items() <= others(numbers, "train").items()
 
 
 def test_misspelt_section_is_one_sentence(numbers: Project) -> None:

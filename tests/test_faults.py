@@ -16,7 +16,7 @@ RUNNING = "select count(*) from runs join tags using (run_uuid) where tags.key =
 
 CHAMPION_OF = f"""
 import json, sys, mlflow
-client = mlflow.MlflowClient(sys.argv[1])
+client = mlflow.MlflowClient(sys.argv[1], sys.argv[1])
 print(json.dumps(client.get_model_version_by_alias({PACKAGE!r}, "champion").tags["bundle"]))
 """
 
@@ -57,7 +57,7 @@ def sentence(output: str) -> str:
 def test_dead_tracking_server_stops_track_alone_and_the_next_repro_runs_it_alone(small: Project) -> None:
     dead = f"http://127.0.0.1:{free_port()}"
     small.set("train.learning_rate", 0.11)
-    failed = small.repro(code=None, timeout=120, MLFLOW_TRACKING_URI=dead)
+    failed = small.repro(code=None, timeout=120, env={"MLFLOW_TRACKING_URI": dead})
     assert failed.ran[:4] == ["train", "export", "evaluate", "promote"]
     assert failed.ran[-1] == "track"
     assert dead in sentence(failed.output)
@@ -72,7 +72,7 @@ def test_dead_tracking_server_stops_track_alone_and_the_next_repro_runs_it_alone
 def test_mute_tracking_server_fails_track_in_one_sentence_and_bounded_time(small: Project) -> None:
     small.forget("track")
     with mute_server() as mute:
-        failed = small.repro(code=None, timeout=60, MLFLOW_TRACKING_URI=mute)
+        failed = small.repro(code=None, timeout=60, env={"MLFLOW_TRACKING_URI": mute})
     assert failed.ran == ["track"]
     assert mute in sentence(failed.output)
     print(f"a mute tracking server: {failed.seconds:.1f} s (target 30 s)")
@@ -106,16 +106,21 @@ def test_track_fills_a_real_server_with_runs_versions_and_the_champion(small: Pr
     port = free_port()
     address, place = f"http://127.0.0.1:{port}", tmp_path / "server"
     place.mkdir()
-    options = ["--backend-store-uri", f"sqlite:///{place}/store.db", "--artifacts-destination", str(place / "artifacts")]
+    options = [
+        "--backend-store-uri",
+        f"sqlite:///{place}/store.db",
+        "--artifacts-destination",
+        str(place / "artifacts"),
+    ]
     command = ["mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *options]
-    with started(small, *command, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false") as server:
+    with started(small, *command, env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}) as server:
         while not answers(port):
             assert not finished(server, 0.1), "the server did not start"
-        small.run("make", "track", MLFLOW_TRACKING_URI=address)
-        again = small.run("make", "track", MLFLOW_TRACKING_URI=address)
+        small.run("make", "track", env={"MLFLOW_TRACKING_URI": address})
+        again = small.run("make", "track", env={"MLFLOW_TRACKING_URI": address})
         assert "Traceback" not in again.output
         champion = small.champion["version"]
-        assert small.python(CHAMPION_OF, address, MLFLOW_TRACKING_URI=address) == champion
+        assert small.python(CHAMPION_OF, address) == champion
         assert [(run["status"], run["bundle"]) for run in small.runs(address)] == [("FINISHED", champion)]
 
 

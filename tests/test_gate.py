@@ -47,8 +47,9 @@ for number in range(int(sys.argv[1])):
         if not child:
             os.close(go)
             os.read(ready, 1)
-            files = ["models/challenger", "data/split", "reports/metrics.json", "models/champion.json", "models/versions"]
-            sys.argv = ["promote.py", *files, f"reports/{{racer}}.json", f"reports/{{racer}}.md"]
+            read = ["models/challenger", "data/split", "reports/metrics.json", "models/champion.json"]
+            written = ["models/versions", f"reports/{{racer}}.json", f"reports/{{racer}}.md"]
+            sys.argv = ["promote.py", *read, *written]
             sys.stdout = open(os.devnull, "w")
             try:
                 runpy.run_module("{PACKAGE}.stages.promote", run_name="__main__", alter_sys=True)
@@ -60,7 +61,8 @@ for number in range(int(sys.argv[1])):
     os.close(go)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     decisions = [json.loads(Path(f"reports/{{racer}}.json").read_text())["decision"] for racer in ("one", "other")]
-    rounds.append(dict(codes=codes, decisions=sorted(decisions), champion=json.loads(Path("models/champion.json").read_text())))
+    champion = json.loads(Path("models/champion.json").read_text())
+    rounds.append(dict(codes=codes, decisions=decisions, champion=champion))
 print(json.dumps(rounds))
 """
 
@@ -71,7 +73,7 @@ def change_rows(project: Project, change: str) -> None:
 
 
 def assert_refused(project: Project, champion: dict[str, object], reason: str) -> None:
-    """Assert that the last decision is a refusal for that reason, in both reports, and that the pointer has not moved."""
+    """Assert that the last decision is a refusal for that reason, in both reports, and that the pointer stays."""
     decision = project.decision
     assert decision["decision"] == "refused", decision
     assert any(said.startswith(reason) for said in decision["reasons"]), decision["reasons"]
@@ -89,7 +91,7 @@ def test_model_trained_on_shuffled_labels_never_becomes_the_first_champion(fresh
     before = fresh.champion
     change_rows(fresh, "train['again'] = random.permutation(train['again'])")
     fresh.stages(*JUDGED)
-    assert_refused(fresh, before, "not superior to the baseline")
+    assert_refused(fresh, before, "not superior to")
 
 
 def test_model_trained_on_shuffled_labels_never_replaces_a_champion(small: Project) -> None:
@@ -104,7 +106,9 @@ def leak(project: Project) -> None:
     schema, ingest = (f"src/{PACKAGE}/{name}" for name in ("schema.py", "stages/ingest.py"))
     feature = '        Feature("ordered", "datetime"),\n'
     project.replace(schema, feature, feature + '        Feature("returned", "boolean"),\n')
-    project.replace(ingest, '            "weight": weight,\n', '            "weight": weight,\n            "returned": again,\n')
+    project.replace(
+        ingest, '            "weight": weight,\n', '            "weight": weight,\n            "returned": again,\n'
+    )
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["first", "against a champion"])
@@ -246,5 +250,3 @@ def test_better_recipe_replaces_the_champion_and_names_it_as_the_previous_one(
     assert project.decision["policy"] == "superior"
     assert project.champion["previous"] == weak
     assert project.repro().ran == []
-
-

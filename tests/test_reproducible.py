@@ -46,8 +46,8 @@ def test_two_clean_bakes_in_other_surroundings_give_the_same_bytes(bare: Bare, b
     (tmp_path / "a").mkdir()
     (tmp_path / "b" / "deeper down").mkdir(parents=True)
     here, there = bare(tmp_path / "a"), bare(tmp_path / "b" / "deeper down")
-    here.run(*ONE_CORE, "python", "-m", "dvc", "repro", "monitor", **TOKYO)
-    there.repro("monitor", **NEW_YORK)
+    here.run(*ONE_CORE, "python", "-m", "dvc", "repro", "monitor", env=TOKYO)
+    there.repro("monitor", env=NEW_YORK)
     digests = here.digests(*RESULTS)
     assert len(digests) > 20
     assert digests == there.digests(*RESULTS)

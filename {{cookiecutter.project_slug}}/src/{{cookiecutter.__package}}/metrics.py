@@ -106,17 +106,21 @@ def calibration_error(task: str, y: NDArray[Any], scores: Floats, block: Integer
 
 
 def auc(y: NDArray[np.bool_], score: Floats, block: Integers, weights: Floats) -> Floats:
-    """Return, for each draw, the area under the ROC curve. Source: Hanley and McNeil (1982), Radiology 143."""
+    """Return, for each draw, the area under the ROC curve: the share of (positive, negative) pairs in order, ties half.
+
+    Source: Hanley and McNeil (1982), Radiology 143:29-36. Pairs are counted once for each pair of blocks.
+    """
     order = np.argsort(score, kind="stable")
     hit, block = y[order], block[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
-    areas = np.empty(len(weights))
-    for draw, weight in enumerate(weights):
-        row = weight[block]
-        positive, negative = np.add.reduceat(row * hit, starts), np.add.reduceat(row * ~hit, starts)
-        below = np.cumsum(negative) - negative / 2
-        areas[draw] = positive @ below / (positive.sum() * negative.sum() or np.nan)
-    return areas
+    ties = np.cumsum(np.r_[False, np.diff(score[order]) > 0])
+    count = weights.shape[1]
+    pairs = np.empty((count, count))
+    for other in range(count):
+        negative = np.bincount(ties, ~hit & (block == other))
+        below = (np.cumsum(negative) - negative / 2)[ties]
+        pairs[:, other] = np.bincount(block[hit], below[hit], count)
+    positives, negatives = total(hit, block, weights), total(~hit, block, weights)
+    return np.asarray(((weights @ pairs) * weights).sum(axis=1) / (positives * negatives))
 
 
 def metrics(

@@ -73,7 +73,7 @@ def label(flights: pd.DataFrame, weather: pd.DataFrame, late_minutes: int) -> pd
         weekday=day.dt.weekday.astype("int64"),
         wind_speed=rows["wind_speed"].where(rows["wind_speed"] <= HURRICANE_MPH),
         late=rows["arr_delay"] >= late_minutes,
-    )[CONTRACT.columns].sort_values(["scheduled_departure", "flight_id"], ignore_index=True)
+    )[CONTRACT.columns].sort_values("scheduled_departure", kind="stable", ignore_index=True)
 
 
 def labelled(directory: Path, contract: Contract) -> dict[str, pd.DataFrame]:

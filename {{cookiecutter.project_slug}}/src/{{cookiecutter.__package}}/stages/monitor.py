@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api import types
 
@@ -29,7 +30,7 @@ def status(values: pd.Series, is_category: bool) -> str:
         return "all missing"
     if types.is_string_dtype(present) != is_category:
         return "wrong type"
-    if not is_category and present.astype("float64").abs().max() == float("inf"):
+    if types.is_float_dtype(present) and present.isin([float("inf"), float("-inf")]).any():
         return "infinite"
     return "constant" if present.nunique() == 1 else "ok"
 
@@ -39,7 +40,9 @@ def plain(values: pd.Series, common: pd.Index | None) -> pd.Series:
     present = values.dropna().reset_index(drop=True)
     if common is not None:
         return present.where(present.isin(common), "(rare)")
-    return (present.astype("int64") if types.is_datetime64_any_dtype(present) else present).astype("float64")
+    if types.is_datetime64_any_dtype(present):
+        present = present.astype("datetime64[us]").astype("int64")
+    return present.astype("float64")
 
 
 def examine(
@@ -75,7 +78,8 @@ def examine(
         numerical_columns=[name for name in sides[0] if name not in texts], categorical_columns=texts
     )
     then, now = (Dataset.from_pandas(pd.DataFrame(side), data_definition=definition) for side in sides)
-    snapshot = Report(metrics).run(current_data=now, reference_data=then)
+    with np.errstate(divide="ignore"):  # chi-squared of a category that the reference lacks: p is 0
+        snapshot = Report(metrics).run(current_data=now, reference_data=then)
     found_values = iter([float(metric["value"]) for metric in snapshot.dict()["metrics"]])
     for finding in findings:
         if finding["status"] == "ok":

@@ -238,6 +238,7 @@ def main(*paths: Path) -> str:
     """Write the decision; if it is a promotion keep the version first, then move the pointer."""
     challenger_dir, split_dir, metrics_path, champion_path, versions, decision_path, readable_path = paths
     versions.mkdir(parents=True, exist_ok=True)
+    p, e, min_rows = load(PromoteParams), load(EvaluateParams), load(SplitParams).min_test_rows
     champion, challenger = read(champion_path), load_bundle(challenger_dir / "bundle")
     receipt, metrics = read_json(challenger_dir / "receipt.json"), read_json(metrics_path)
     names: Decision = {"version": challenger.version, "champion": champion["version"]}
@@ -245,9 +246,9 @@ def main(*paths: Path) -> str:
     if decision is None:
         test, train = (pd.read_parquet(split_dir / f"{side}.parquet") for side in ("test", "train"))
         say("promote", f"{challenger.version} against {champion['version'] or 'the baselines'} on {len(test):,} rows")
-        gate = Gate(challenger, test, load(PromoteParams), load(EvaluateParams))
+        gate = Gate(challenger, test, p, e)
         trained = np.sort(identity(train, challenger.contract))
-        decision = names | judge(gate, receipt, trained, versions, champion, load(SplitParams).min_test_rows)
+        decision = names | judge(gate, receipt, trained, versions, champion, min_rows)
         if decision["decision"] == "promoted":
             with folder(versions / challenger.version) as scratch:  # whole, and before the pointer moves
                 shutil.copytree(challenger.path, scratch / "bundle")

@@ -32,10 +32,11 @@ from . import run, say
 RECENT_DAYS = 30  # behind the second baseline
 
 
-def threshold(model: Pipeline, rows: pd.DataFrame, y: NDArray[Any], groups: NDArray[Any], p: TrainParams) -> float:
-    """Return the probability from which the positive class is predicted: given, or chosen on training folds."""
+def threshold(model: Pipeline, rows: pd.DataFrame, y: NDArray[Any], contract: Contract, p: TrainParams) -> float:
+    """Return the probability from which the positive class is predicted: given, or chosen on folds of whole days."""
     if not isinstance(p.threshold, str):
         return p.threshold
+    groups, _ = blocks(rows[contract.time] if contract.time else None, content(rows, contract.to_json()))
     probability = cross_val_predict(model, rows, y, groups=groups, cv=GroupKFold(p.folds), method="predict_proba")[:, 1]
     score = {"f1": f1_score, "balanced_accuracy": balanced_accuracy_score}[p.threshold]
     return max((round(percent / 100, 2) for percent in range(1, 100)), key=lambda at: score(y, probability >= at))
@@ -60,18 +61,16 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
         UserError: the estimator refuses its parameters.
     """
     y = encode_target(rows[contract.target], contract.to_json()["classes"])
-    features = rows[[feature.name for feature in contract.features]]
     result: dict[str, Any] = {"rows": len(rows), "baselines": baselines(rows, y, contract)}
     try:
         model = build_model(contract, p.estimator)
         result["estimator"] = type(model[-1]).__name__
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
-        fitted = clone(model).fit(features, y)
+        fitted = clone(model).fit(rows, y)
     except (TypeError, ValueError) as error:
         raise UserError(f"params.yaml: train does not fit the estimator: {error}") from error
     if contract.task == "binary":
-        groups, _ = blocks(rows[contract.time] if contract.time else None, content(rows, contract.to_json()))
-        result["threshold"] = threshold(model, features, y, groups, p)
+        result["threshold"] = threshold(model, rows, y, contract, p)
     result["target_sd"] = number(y.std()) if contract.task == "regression" else None
     return fitted, result
 

@@ -6,7 +6,6 @@ and types, where nothing can be made good), then values, where single rows may b
 
 import json
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,14 @@ RULES = {
 
 
 def structure(contract: Contract) -> pa.DataFrameSchema:
-    """Return the schema that holds columns, their order and their types."""
-    columns = {name: pa.Column(dtype, nullable=True) for name, dtype in contract.dtypes.items()}
+    """Return the schema that holds columns, their order and their types, to the unit of a time."""
+    columns = {
+        name: pa.Column(
+            checks=pa.Check(lambda column, dtype=dtype: str(column.dtype) == dtype, error=f"type {dtype}"),
+            nullable=True,
+        )
+        for name, dtype in contract.dtypes.items()
+    }
     return pa.DataFrameSchema(columns, strict=True, ordered=True, coerce=False)
 
 
@@ -68,9 +73,13 @@ def failures(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:
         cases = error.failure_cases
     else:
         return pd.DataFrame(columns=["column", "rule", "value", "index"])
-    rules = [RULES.get(check, re.sub(r"dtype\('(.*)'\)", r"type \1", check)) for check in map(str, cases["check"])]
     column = cases["column"].where(~cases["check"].str.startswith("column_"), cases["failure_case"])
-    return pd.DataFrame({"column": column, "rule": rules, "value": cases["failure_case"], "index": cases["index"]})
+    rules = [RULES.get(check, check) for check in cases["check"]]
+    value = [
+        str(rows[name].dtype) if rule.startswith("type ") else value
+        for name, rule, value in zip(column, rules, cases["failure_case"], strict=True)
+    ]
+    return pd.DataFrame({"column": column, "rule": rules, "value": value, "index": cases["index"]})
 
 
 def summary(batch: str, found: pd.DataFrame, examples: int) -> list[Failure]:
@@ -117,13 +126,13 @@ def validate(
     batch = pd.Series([name for name in batches for _ in range(len(batches[name]))], dtype="str")
     cases = failures(values(contract), rows)
     is_bad = rows.index.isin(cases["index"])
-    target = rows.loc[~is_bad, contract.target]
+    report["bad_rows"], allowed = int(is_bad.sum()), p.max_bad_share * count if p.bad_rows == "quarantine" else 0
+    target = rows.loc[~is_bad if report["bad_rows"] <= allowed else slice(None), contract.target]
     if target.nunique() < 2:
         rule = "more than one class" if contract.classes else "more than one value"
         fatal.append(_failure("all", contract.target, rule, len(target), target.unique()))
     for name in batches:
         fatal += bursts(name, batches[name], contract)
-    report["bad_rows"], allowed = int(is_bad.sum()), p.max_bad_share * count if p.bad_rows == "quarantine" else 0
     report["identical_rows"] = int(rows.duplicated([*(f.name for f in contract.features), contract.target]).sum())
     if not fatal and report["bad_rows"] <= allowed:
         report["decision"] = "quarantined" if report["bad_rows"] else "passed"

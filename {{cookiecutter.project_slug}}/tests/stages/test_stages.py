@@ -1,0 +1,39 @@
+import sys
+
+import pytest
+
+from {{ cookiecutter.__package }}.errors import UserError
+from {{ cookiecutter.__package }}.stages import run
+
+
+def fail(error):
+    def main(path):
+        raise error
+
+    return main
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["stages/split.py", "some/path"])
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_stage_gets_paths_and_ends_in_one_line(capsys):
+    run(lambda path: f"read {path.name} of {path.parent}")
+    assert capsys.readouterr().out == "split: read path of some\n"
+
+
+@pytest.mark.usefixtures("stage")
+@pytest.mark.parametrize("error", [UserError("no rows"), FileNotFoundError("no rows")])
+def test_a_mistake_of_a_user_ends_in_one_sentence(error):
+    with pytest.raises(SystemExit, match="split: no rows"):
+        run(fail(error))
+
+
+@pytest.mark.usefixtures("stage")
+def test_a_mistake_of_ours_keeps_its_traceback_and_frees_the_lock():
+    with pytest.raises(ZeroDivisionError):
+        run(fail(ZeroDivisionError()))
+    run(lambda path: "done")

@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
+
+from {{ cookiecutter.__package }}.errors import UserError
+from {{ cookiecutter.__package }}.params import TrainParams, load
+from {{ cookiecutter.__package }}.schema import CONTRACT
+from {{ cookiecutter.__package }}.stages.train import baselines, main, threshold, train
+
+
+def p(**changes):
+    return TrainParams(**({"threshold": 0.5, "folds": 3} | load(TrainParams).estimator | changes))
+
+
+class Witness(ClassifierMixin, BaseEstimator):
+    """Answers from the column "p", and only for days that it was not fitted on."""
+
+    def fit(self, X, y):
+        self.classes_, self.days_ = np.unique(y), set(X["day"])
+        return self
+
+    def predict_proba(self, X):
+        assert not self.days_ & set(X["day"])
+        return np.column_stack([1 - X["p"], X["p"]])
+
+    def predict(self, X):
+        return X["p"] >= 0.5
+
+
+def test_a_given_threshold_is_kept():
+    assert threshold(Pipeline([]), pd.DataFrame(), np.array([]), np.array([]), p(threshold=0.3)) == 0.3
+
+
+@pytest.mark.parametrize("score", ["f1", "balanced_accuracy"])
+def test_a_threshold_is_chosen_on_folds_with_days_whole(score):
+    rows = pd.DataFrame({"p": np.arange(60) / 100, "day": np.arange(60) % 6})
+    y = (rows["p"] >= 0.3).to_numpy().astype(int)
+    model = Pipeline([("witness", Witness())])
+    assert threshold(model, rows, y, rows["day"].to_numpy(), p(threshold=score)) == 0.3
+
+
+@pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION])
+def test_each_task_is_fitted_and_told_in_numbers(contract):
+    rows = valid_rows(contract, 200)
+    fitted, result = train(rows, contract, p())
+    features = rows[[feature.name for feature in contract.features]]
+    answers = fitted.predict_proba(features) if contract.classes else fitted.predict(features)
+    assert np.isfinite(answers).all()
+    assert result["rows"] == 200
+    assert result.get("threshold") == (0.5 if contract.task == "binary" else None)
+    assert (result["target_sd"] is not None) == (contract.task == "regression")
+
+
+def test_the_positive_class_is_the_second_that_the_model_knows():
+    rows = valid_rows(BINARY, 400)
+    fitted, _ = train(rows, BINARY, p())
+    probability = fitted.predict_proba(rows[[feature.name for feature in BINARY.features]])[:, 1]
+    assert probability[rows["label"] == "yes"].mean() > probability[rows["label"] == "no"].mean()
+
+
+def test_a_parameter_that_the_estimator_does_not_have_is_one_sentence():
+    with pytest.raises(UserError, match="train does not fit the estimator") as refusal:
+        train(valid_rows(BINARY, 50), BINARY, p(no_such=1))
+    assert "no_such" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_baselines_are_the_shares_of_all_rows_and_of_the_newest_thirty_days():
+    times = pd.to_datetime(["2024-01-01", "2024-03-01", "2024-03-02", "2024-03-03"])
+    rows = valid_rows(BINARY, 4).assign(day=times)
+    found = baselines(rows, np.array([1, 0, 0, 1]), BINARY)
+    assert found["prior"] == [0.5, 0.5]
+    assert found["recent"] == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_without_times_there_is_one_baseline_and_of_a_regression_it_is_the_mean():
+    assert baselines(valid_rows(MULTICLASS, 4), np.array([0, 2, 2, 2]), MULTICLASS) == {"prior": [0.25, 0.0, 0.75]}
+    assert baselines(valid_rows(REGRESSION, 2), np.array([1.0, 2.0]), REGRESSION) == {"prior": [1.5]}
+
+
+def test_a_receipt_is_the_same_in_another_folder_and_names_neither_clock_nor_path(tmp_path):
+    receipts = []
+    for home in (tmp_path / "one", tmp_path / "two"):
+        home.mkdir()
+        valid_rows(CONTRACT, 300).to_parquet(home / "train.parquet", index=False)
+        main(home / "train.parquet", home / "fitted")
+        receipts.append((home / "fitted" / "receipt.json").read_text())
+    assert receipts[0] == receipts[1]
+    assert str(tmp_path) not in receipts[0]
+    assert set(json.loads(receipts[0])) == {"train_rows", "contract", "result"}
