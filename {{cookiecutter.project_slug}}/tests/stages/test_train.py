@@ -21,11 +21,11 @@ class Witness(ClassifierMixin, BaseEstimator):
     """Answers from the column "p", and only for days that it was not fitted on."""
 
     def fit(self, X, y):
-        self.classes_, self.days_ = np.unique(y), set(X["day"])
+        self.classes_, self.days_ = np.unique(y), set(X["day"].dt.date)
         return self
 
     def predict_proba(self, X):
-        assert not self.days_ & set(X["day"])
+        assert not self.days_ & set(X["day"].dt.date)
         return np.column_stack([1 - X["p"], X["p"]])
 
     def predict(self, X):
@@ -33,15 +33,14 @@ class Witness(ClassifierMixin, BaseEstimator):
 
 
 def test_a_given_threshold_is_kept():
-    assert threshold(Pipeline([]), pd.DataFrame(), np.array([]), np.array([]), p(threshold=0.3)) == 0.3
+    assert threshold(Pipeline([]), pd.DataFrame(), np.array([]), BINARY, p(threshold=0.3)) == 0.3
 
 
 @pytest.mark.parametrize("score", ["f1", "balanced_accuracy"])
 def test_a_threshold_is_chosen_on_folds_with_days_whole(score):
-    rows = pd.DataFrame({"p": np.arange(60) / 100, "day": np.arange(60) % 6})
+    rows = valid_rows(BINARY, 60).assign(p=np.random.default_rng(0).permutation(60) / 100)
     y = (rows["p"] >= 0.3).to_numpy().astype(int)
-    model = Pipeline([("witness", Witness())])
-    assert threshold(model, rows, y, rows["day"].to_numpy(), p(threshold=score)) == 0.3
+    assert threshold(Pipeline([("witness", Witness())]), rows, y, BINARY, p(threshold=score)) == 0.3
 
 
 @pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION])
