@@ -62,7 +62,7 @@ def read() -> pd.DataFrame:
     rows["id"] = rows["carrier"] + rows["flight"].astype(str) + " " + rows["departure"].dt.strftime("%Y%m%d%H%M")
     rows["departure_minute"] = minute
     rows["arrival_minute"] = rows["sched_arr_time"] // 100 % 24 * 60 + rows["sched_arr_time"] % 100
-    rows["weekday"] = day.dt.weekday
+    rows["weekday"] = day.dt.weekday.astype("int64")
     rows["wind_speed"] = rows["wind_speed"].where(rows["wind_speed"] <= 150)
     rows["late"] = rows["arr_delay"] >= 15
     return rows[["id", "departure", *TEXTS, *NUMBERS, "late"]].sort_values(["departure", "id"], ignore_index=True)

@@ -19,16 +19,27 @@ print(json.dumps(dict(train=len(train), test=len(test), on_both_sides=len(both),
 """
 
 ANSWERS = """
-import json, logging, sys, mlflow, pandas as pd
+import json, logging, sys, mlflow, numpy as np, pandas as pd
+from pathlib import Path
 from flight_delays import bundle
 logging.disable(logging.WARNING)
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 rows = pd.read_parquet("data/split/test.parquet").head(50)
-served = bundle.load(bundle.Path("models/versions") / sys.argv[1] / "bundle")
-expected = served.predictions(served.scores(rows))
-features = rows[[feature["name"] for feature in served.contract["features"]]]
-found = mlflow.pyfunc.load_model("models:/flight_delays@champion").predict(features)
-print(json.dumps(dict(columns=list(found.columns), same=list(found["prediction"]) == expected)))
+served = bundle.load(Path("models/versions") / sys.argv[1] / "bundle")
+scores, contract = served.scores(rows), served.contract
+found = mlflow.pyfunc.load_model("models:/flight_delays@champion").predict(
+    rows[[feature["name"] for feature in contract["features"]]]
+)
+if contract["task"] == "regression":
+    theirs, expected = np.asarray(found["prediction"]), scores.tolist()
+elif contract["task"] == "binary":
+    theirs, scores = np.asarray(found["probability"]), scores[:, 1]
+    expected = [contract["classes"][int(p >= contract["threshold"])] for p in scores]
+else:
+    theirs = np.array([[answer[name] for name in contract["classes"]] for answer in found["probability"]])
+    expected = [contract["classes"][best] for best in scores.argmax(axis=1)]
+gap, same = float(np.abs(theirs - scores).max()), list(found["prediction"]) == expected
+print(json.dumps(dict(columns=list(found.columns), same=same, gap=gap, rows=len(found))))
 """
 
 
@@ -43,7 +54,9 @@ def solved(
     name = str(request.param)
     folder = tmp_path_factory.mktemp(name)
     if name == "binary":
-        return name, small_built.copy(folder)
+        copied = small_built.copy(folder)
+        copied.run("make", "track")
+        return name, copied
     project = turn(bare(folder), {"multiclass": tasks.MULTICLASS, "regression": tasks.REGRESSION}[name])
     assert project.repro().ran == STAGES
     return name, project
@@ -69,7 +82,9 @@ def test_metrics_are_finite_and_those_of_the_task(solved: tuple[str, Project]) -
 def test_pyfunc_answers_raw_rows_as_the_bundle_does(solved: tuple[str, Project]) -> None:
     name, project = solved
     found = project.python(ANSWERS, project.champion["version"])
+    assert found["rows"] == 50
     assert found["same"]
+    assert found["gap"] == 0
     assert found["columns"] == ["prediction"] if name == "regression" else ["prediction", "probability"]
 
 

@@ -15,7 +15,7 @@ from {{ cookiecutter.__package }}.contract import Contract
 from {{ cookiecutter.__package }}.encoding import encoded_names
 from {{ cookiecutter.__package }}.metrics import encode_target
 from {{ cookiecutter.__package }}.model import Encode
-from {{ cookiecutter.__package }}.stages.export import contract_json, convert, snap_thresholds, write_bundle
+from {{ cookiecutter.__package }}.stages import export
 
 
 def fit(contract: Contract, rows: pd.DataFrame, *steps: tuple[str, object]) -> Pipeline:
@@ -36,10 +36,11 @@ def fit(contract: Contract, rows: pd.DataFrame, *steps: tuple[str, object]) -> P
 def fitted_bundle(path: Path, contract: Contract, rows: pd.DataFrame) -> Bundle:
     """Return the bundle of such a pipeline, written to `path`."""
     model = fit(contract, rows)
-    snap_thresholds(model)
-    plain = contract_json(contract, rows, 0.5 if contract.task == "binary" else None)
-    graph = convert(model, rows, plain["features"], 0.0 if contract.classes else float(rows[contract.target].std()))
-    write_bundle(path, graph, plain, rows, rows)
+    export.snap_thresholds(model)
+    plain = export.contract_json(contract, rows, 0.5 if contract.task == "binary" else None)
+    scale = 0.0 if contract.classes else float(rows[contract.target].std())
+    graph = export.convert(model, rows, plain["features"], scale)
+    export.write_bundle(path, graph, plain, rows, rows)
     return load(path)
 
 
@@ -57,6 +58,6 @@ def linear_bundle(path: Path, contract: Contract, rows: pd.DataFrame, bias: floa
     node = oh.make_node("Gemm", ["numbers", "w", "b"], ["scores"])
     graph = oh.make_graph([node], "linear", [numbers], [scores], tensors)
     model = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
-    plain = contract_json(contract, rows, 0.5 if contract.task == "binary" else None)
-    write_bundle(path, model.SerializeToString(), plain, rows, rows)
+    plain = export.contract_json(contract, rows, 0.5 if contract.task == "binary" else None)
+    export.write_bundle(path, model.SerializeToString(), plain, rows, rows)
     return load(path)

@@ -20,6 +20,13 @@ def test_without_an_id_the_target_is_part_of_a_row():
     assert content(row, MULTICLASS.to_json())[0] != content(other, MULTICLASS.to_json())[0]
 
 
+def test_without_an_id_a_row_of_another_time_is_another_row():
+    contract, row = BINARY.to_json() | {"id": None}, valid_rows(BINARY, 1)
+    later = row.assign(day=row["day"] + pd.Timedelta(hours=1))
+    assert identity(row, contract)[0] != identity(later, contract)[0]
+    assert identity(pd.concat([later, row]), contract).tolist() == [identity(r, contract)[0] for r in (later, row)]
+
+
 def test_with_an_id_a_row_is_its_id_whatever_it_holds():
     rows, others = valid_rows(BINARY, 3, seed=1), valid_rows(BINARY, 3, seed=2)
     contract = BINARY.to_json()

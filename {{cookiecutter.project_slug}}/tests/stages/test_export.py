@@ -16,15 +16,7 @@ from {{ cookiecutter.__package }}.contract import Contract, Feature
 from {{ cookiecutter.__package }}.errors import UserError
 from {{ cookiecutter.__package }}.files import read_json
 from {{ cookiecutter.__package }}.model import Encode
-from {{ cookiecutter.__package }}.stages.export import (
-    agreeing_share,
-    contract_json,
-    convert,
-    golden_rows,
-    read_model,
-    snap_thresholds,
-    to_onnx,
-)
+from {{ cookiecutter.__package }}.stages import export
 
 CONTRACTS = pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION], ids=lambda contract: contract.task)
 NUMBER = Contract(task="regression", target="y", features=(Feature("x", "number"),))
@@ -60,14 +52,14 @@ def test_a_step_that_does_not_convert_is_refused_by_name():
     rows = valid_rows(MULTICLASS, 60)
     model = fit(MULTICLASS, rows, ("square", FunctionTransformer(np.square)))
     with pytest.raises(UserError, match=r"step 'square' \(FunctionTransformer\) does not convert to ONNX: ") as refusal:
-        convert(model, rows, MULTICLASS.to_json()["features"], 0.0)
+        export.convert(model, rows, MULTICLASS.to_json()["features"], 0.0)
     assert "\n" not in str(refusal.value)
 
 
 def test_a_step_without_a_converter_is_refused_by_name():
     rows = valid_rows(MULTICLASS, 60)
     with pytest.raises(UserError, match=r"step 'plus one' \(Shuffle\) does not convert to ONNX: "):
-        convert(fit(MULTICLASS, rows, ("plus one", Shuffle())), rows, MULTICLASS.to_json()["features"], 0.0)
+        export.convert(fit(MULTICLASS, rows, ("plus one", Shuffle())), rows, MULTICLASS.to_json()["features"], 0.0)
 
 
 def test_a_step_that_answers_otherwise_in_onnx_is_refused_by_name():
@@ -76,14 +68,14 @@ def test_a_step_that_answers_otherwise_in_onnx_is_refused_by_name():
     model.fit(rows[["x"]], rows["y"])
     model.named_steps["tree"].predict = lambda X: np.zeros(len(X))
     with pytest.raises(UserError, match=r"step 'tree' \(DecisionTreeRegressor\) answers otherwise in ONNX: .* agree"):
-        convert(model, rows, NUMBER.to_json()["features"], 0.3)
+        export.convert(model, rows, NUMBER.to_json()["features"], 0.3)
 
 
 def test_a_model_that_does_not_start_with_encode_is_refused():
     rows = valid_rows(NUMBER, 20)
     model = Pipeline([("tree", DecisionTreeRegressor())]).fit(rows[["x"]], rows["y"])
     with pytest.raises(UserError, match="the model starts with DecisionTreeRegressor; the first step must be Encode"):
-        convert(model, rows, NUMBER.to_json()["features"], 1.0)
+        export.convert(model, rows, NUMBER.to_json()["features"], 1.0)
 
 
 @pytest.mark.parametrize(
@@ -104,27 +96,27 @@ def test_values_next_to_a_threshold_in_float32_go_the_same_way(estimator):
     model = Pipeline([("encode", Encode(NUMBER.to_json()["features"])), ("estimator", estimator)])
     model.fit(rows[["x"]], rows["y"])
     before = model.predict(rows[["x"]])
-    snap_thresholds(model)
+    export.snap_thresholds(model)
     np.testing.assert_array_equal(model.predict(rows[["x"]]), before)
-    graph = convert(model, rows, NUMBER.to_json()["features"], 1.0)
-    assert graph == to_onnx(Pipeline(model.steps[1:]), 1, 0)
+    graph = export.convert(model, rows, NUMBER.to_json()["features"], 1.0)
+    assert graph == export.to_onnx(Pipeline(model.steps[1:]), 1, 0)
 
 
 def test_agreement_counts_rows_and_takes_nan_for_nan():
     ours = np.array([[1.0, 0.0], [0.5, 0.5], [np.nan, 1.0], [0.2, 0.8]])
     theirs = np.array([[1.0, 0.0], [0.5, 0.501], [np.nan, 1.0], [np.nan, 0.8]])
-    assert agreeing_share(ours, theirs, 0.0) == 0.5
-    assert agreeing_share(np.array([100.0005]), np.array([100.0]), 50.0) == 1.0
+    assert export.agreeing_share(ours, theirs, 0.0) == 0.5
+    assert export.agreeing_share(np.array([100.0005]), np.array([100.0]), 50.0) == 1.0
 
 
 def test_golden_rows_are_nobody_s_and_the_first_has_no_null():
     train = valid_rows(REGRESSION, 200)[["texts", "built", "input: size"]]
-    golden = json.loads(json.dumps(golden_rows(train, 30, seed=7)))
+    golden = json.loads(json.dumps(export.golden_rows(train, 30, seed=7)))
     assert len(golden) == 30
     assert None not in golden[0].values()
     theirs = {(str(built.isoformat()), size) for _, built, size in train.itertuples(index=False)}
     assert not theirs & {(row["built"], row["input: size"]) for row in golden}
-    assert golden == json.loads(json.dumps(golden_rows(train, 30, seed=7)))
+    assert golden == json.loads(json.dumps(export.golden_rows(train, 30, seed=7)))
 
 
 def test_a_bundle_s_contract_tells_what_training_saw_and_nobody_s_name(tmp_path):
@@ -139,13 +131,13 @@ def test_a_bundle_s_contract_tells_what_training_saw_and_nobody_s_name(tmp_path)
 
 
 def test_an_open_category_lists_what_training_saw():
-    plain = contract_json(REGRESSION, valid_rows(REGRESSION, 60), None)
+    plain = export.contract_json(REGRESSION, valid_rows(REGRESSION, 60), None)
     assert plain["features"][0]["categories"] == ["one", "three", "two"]
 
 
 def test_a_feature_that_was_always_missing_has_seen_nothing():
     rows = valid_rows(REGRESSION, 5).assign(**{"input: size": np.nan})
-    assert contract_json(REGRESSION, rows, None)["features"][2]["seen"] is None
+    assert export.contract_json(REGRESSION, rows, None)["features"][2]["seen"] is None
 
 
 def test_the_reference_holds_columns_shuffled_each_on_its_own_and_pairs_of_target_and_score(tmp_path):
@@ -165,7 +157,7 @@ def test_a_model_with_a_type_from_elsewhere_is_not_read(tmp_path):
 
     skops.io.dump(Pipeline([("strange", Shuffle())]), tmp_path / "model.skops")
     with pytest.raises(UserError, match="which is not scikit-learn's nor this project's; train it again"):
-        read_model(tmp_path / "model.skops")
+        export.read_model(tmp_path / "model.skops")
 
 
 def test_a_bundle_can_be_loaded_from_another_folder(tmp_path):

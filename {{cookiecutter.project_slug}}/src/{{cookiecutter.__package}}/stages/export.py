@@ -1,8 +1,11 @@
 """Stage `export`: the fitted pipeline -> a bundle in ONNX that answers alike row by row, or a refusal."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before scikit-learn: threads that only predict wait more than they work
 
 import numpy as np
 import pandas as pd

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait make a busy machine crawl
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take minutes on a busy machine
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from ..contract import Contract
 from ..errors import UserError
@@ -30,6 +31,7 @@ from ..schema import CONTRACT
 from . import run, say
 
 RECENT_DAYS = 30  # behind the second baseline
+THREADS_FROM_ROWS = 1_000_000  # below, threads wait for each other longer than they work
 
 
 def threshold(model: Pipeline, rows: pd.DataFrame, y: NDArray[Any], contract: Contract, p: TrainParams) -> float:
@@ -66,7 +68,8 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
         model = build_model(contract, p.estimator)
         result["estimator"] = type(model[-1]).__name__
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
-        fitted = clone(model).fit(rows, y)
+        with threadpool_limits(1 if len(rows) < THREADS_FROM_ROWS else None, user_api="openmp"):
+            fitted = clone(model).fit(rows, y)
     except (TypeError, ValueError) as error:
         raise UserError(f"params.yaml: train does not fit the estimator: {error}") from error
     if contract.task == "binary":

@@ -6,6 +6,7 @@ and types, where nothing can be made good), then values, where single rows may b
 
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,10 @@ def main(batches_dir: Path, valid_dir: Path, quarantine_dir: Path, report_path: 
         raise UserError("\n".join([*told, f"refused; the rules stand in schema.py, the whole report in {report_path}"]))
     with folder(valid_dir) as scratch:
         for name, rows in batches.items():
-            rows[~bad[name]].to_parquet(scratch / f"{name}.parquet", index=False)
+            if bad[name].any():
+                rows[~bad[name]].to_parquet(scratch / f"{name}.parquet", index=False)
+            else:
+                shutil.copyfile(batches_dir / f"{name}.parquet", scratch / f"{name}.parquet")
     lines = [
         json.dumps({"batch": name, "row": json.loads(row)}) + "\n"
         for name, rows in batches.items()
