@@ -129,6 +129,7 @@ def culprit(steps: Pipeline, attempt: Callable[[Pipeline], tuple[bytes, float]])
 def contract_json(contract: Contract, train: pd.DataFrame, threshold: float | None) -> dict[str, Any]:
     """Return the contract as the bundle carries it: with threshold, and what training saw: ranges, open categories."""
     plain = contract.to_json() | {"threshold": threshold}
+    del plain["personal"]
     for feature in plain["features"]:
         seen = train[feature["name"]].dropna()
         if feature["type"] in ("number", "integer"):

@@ -60,9 +60,13 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
     """Return the fitted pipeline and what came out, in numbers.
 
     Raises:
-        UserError: the estimator refuses its parameters.
+        UserError: a class or a column has no row, or the estimator refuses its parameters.
     """
     y = encode_target(rows[contract.target], contract.to_json()["classes"])
+    absent = [label for k, label in enumerate(contract.to_json()["classes"]) if not (y == k).any()]
+    absent += [feature.name for feature in contract.features if rows[feature.name].isna().all()]
+    if absent:
+        raise UserError(f"no training row has {absent[0]!r}; bring rows that do, or take it out of schema.py")
     result: dict[str, Any] = {"rows": len(rows), "baselines": baselines(rows, y, contract)}
     try:
         model = build_model(contract, p.estimator)
@@ -70,10 +74,10 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
         with threadpool_limits(1 if len(rows) < THREADS_FROM_ROWS else None, user_api="openmp"):
             fitted = clone(model).fit(rows, y)
+            if contract.task == "binary":
+                result["threshold"] = threshold(model, rows, y, contract, p)
     except (TypeError, ValueError) as error:
         raise UserError(f"params.yaml: train does not fit the estimator: {error}") from error
-    if contract.task == "binary":
-        result["threshold"] = threshold(model, rows, y, contract, p)
     result["target_sd"] = number(y.std()) if contract.task == "regression" else None
     return fitted, result
 
