@@ -69,6 +69,25 @@ def test_a_parameter_that_the_estimator_does_not_have_is_one_sentence():
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("label", [1, 2, 3])
+def test_a_class_without_a_training_row_is_refused_by_name(label):
+    rows = valid_rows(MULTICLASS, 60)
+    with pytest.raises(UserError, match=f"no training row has {label}; bring rows that do") as refusal:
+        train(rows[rows["species"] != label], MULTICLASS, p())
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_column_without_a_value_in_training_is_refused_by_name():
+    with pytest.raises(UserError, match="no training row has 'input: size'"):
+        train(valid_rows(REGRESSION, 40).assign(**{"input: size": np.nan}), REGRESSION, p())
+
+
+def test_too_few_days_for_the_folds_are_one_sentence():
+    with pytest.raises(UserError, match="train does not fit the estimator: Cannot have number of splits") as refusal:
+        train(valid_rows(BINARY, 8), BINARY, p(threshold="f1"))
+    assert "\n" not in str(refusal.value)
+
+
 def test_baselines_are_the_shares_of_all_rows_and_of_the_newest_thirty_days():
     times = pd.to_datetime(["2024-01-01", "2024-03-01", "2024-03-02", "2024-03-03"])
     rows = valid_rows(BINARY, 4).assign(day=times)
