@@ -60,7 +60,7 @@ def outs(stage):
 
 
 def deps(stage):
-    return [dep.replace("${src}", SRC) for dep in STAGES[stage]["deps"]]
+    return list(STAGES[stage]["deps"])
 
 
 def covers(one, other):
