@@ -112,7 +112,8 @@ class _PyFunc:
 
     def predict(self, rows: Any, params: Any = None) -> Any:
         """Return for a frame of raw rows the frame of their answers, the same as over HTTP."""
-        return type(rows)(self.bundle.answers(self.bundle.scores(rows)), index=rows.index)
+        plain = rows.astype(object).where(rows.notna(), None)  # pandas has a missing value for each of its types
+        return type(rows)(self.bundle.answers(self.bundle.scores(plain)), index=rows.index)
 
 
 def _load_pyfunc(path: str) -> _PyFunc:
