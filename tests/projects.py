@@ -120,11 +120,7 @@ class Project:
 
     def command(self, stage: str) -> str:
         """Return the command of a stage as dvc.yaml gives it, for a shell."""
-        pipeline = yaml.safe_load(self.read("dvc.yaml"))
-        command = str(pipeline["stages"][stage]["cmd"])
-        for name, value in (pair for variables in pipeline["vars"] for pair in variables.items()):
-            command = command.replace(f"${{{name}}}", value.replace("\\$", "$"))
-        return command
+        return str(yaml.safe_load(self.read("dvc.yaml"))["stages"][stage]["cmd"]).replace("\\$", "$")
 
     def stages(self, *names: str) -> Done:
         """Run the commands of some stages without DVC, one after another, and return the last."""

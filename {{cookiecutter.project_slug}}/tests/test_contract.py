@@ -1,7 +1,7 @@
 import pytest
 
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.contract import Contract, Feature
-from {{ cookiecutter.__package }}.errors import UserError
 
 X = Feature("x", "number")
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from {{ cookiecutter.__package }}.errors import UserError
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.params import SECTIONS, load, raw
 
 WHOLE = yaml.safe_load(Path("params.yaml").read_text("utf-8"))

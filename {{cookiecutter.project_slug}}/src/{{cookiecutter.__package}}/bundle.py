@@ -15,8 +15,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from . import UserError
 from .encoding import Columns, encode
-from .errors import UserError
 from .files import digest, read_json, write_json
 
 MANIFEST = "manifest.json"

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .errors import UserError
+from . import UserError
 
 Label = bool | int | str
 DTYPES = {"number": "float64", "integer": "int64", "boolean": "bool", "category": "str", "datetime": "datetime64[us]"}

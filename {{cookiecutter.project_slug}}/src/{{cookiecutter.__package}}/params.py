@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import UserError
+from . import UserError
 
 Share = Field(ge=0, le=1)
 Count = Field(ge=1)

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from rows import BINARY, valid_rows
 
-from {{ cookiecutter.__package }}.errors import UserError
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.stages.ingest import label, labelled
 
 FLIGHT = {

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from bundles import linear_bundle
 
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.contract import Contract, Feature
-from {{ cookiecutter.__package }}.errors import UserError
 from {{ cookiecutter.__package }}.files import folder, read_json, write_json
 from {{ cookiecutter.__package }}.identity import identity
 from {{ cookiecutter.__package }}.params import EvaluateParams, PromoteParams

@@ -7,7 +7,7 @@ from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from {{ cookiecutter.__package }}.errors import UserError
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.params import TrainParams, load
 from {{ cookiecutter.__package }}.schema import CONTRACT
 from {{ cookiecutter.__package }}.stages.train import baselines, main, threshold, train

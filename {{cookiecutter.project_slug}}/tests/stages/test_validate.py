@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.contract import Contract, Feature
-from {{ cookiecutter.__package }}.errors import UserError
 from {{ cookiecutter.__package }}.params import ValidateParams
 from {{ cookiecutter.__package }}.stages.validate import main, validate
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .. import run, say
 from ..bundle import Bundle
 from ..bundle import load as load_bundle
 from ..files import folder, read_json, write_json
@@ -29,7 +30,6 @@ from ..metrics import (
     slices,
 )
 from ..params import EvaluateParams, load
-from . import run, say
 
 POINTS = 200  # of a curve; more are not seen
 

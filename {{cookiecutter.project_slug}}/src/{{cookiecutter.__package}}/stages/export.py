@@ -15,15 +15,14 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.pipeline import Pipeline
 
+from .. import UserError, run
 from ..bundle import TOLERANCE, Bundle, columns_of, seal, session, tensors
 from ..contract import Contract
 from ..encoding import encode
-from ..errors import UserError
 from ..files import digest, digest_json, folder, read_json, write, write_json
 from ..model import Encode
 from ..params import ExportParams, load, raw
 from ..schema import CONTRACT
-from . import run
 
 AGREEING_SHARE = 0.999
 PACKAGE = Path(__file__).parents[1]

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from .. import UserError, run
 from ..contract import Contract
-from ..errors import UserError
 from ..files import folder, write_json
 from ..params import IngestParams, load
 from ..schema import CONTRACT
-from . import run
 
 HISTORY = "history"
 FLIGHTS = [

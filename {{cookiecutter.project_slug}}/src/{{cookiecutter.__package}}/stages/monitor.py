@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from pandas.api import types
 
+from .. import run, say
 from ..champion import read
 from ..files import read_json, write, write_json
 from ..params import MonitorParams, load
-from . import run, say
 
 Finding = dict[str, Any]
 RARE = 0.01  # categories with a smaller share of the reference are pooled, and so are unseen ones

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .. import UserError, run, say
 from ..bundle import Bundle, replay
 from ..bundle import load as load_bundle
 from ..champion import Champion, lineage, move, read
-from ..errors import UserError
 from ..files import folder, read_json, write, write_json
 from ..identity import Hashes, content, identity
 from ..metrics import (
@@ -33,7 +33,6 @@ from ..metrics import (
     slices,
 )
 from ..params import EvaluateParams, PromoteParams, SplitParams, load
-from . import run, say
 
 Decision = dict[str, Any]
 REPEATS = 50  # one-row predictions behind a median latency

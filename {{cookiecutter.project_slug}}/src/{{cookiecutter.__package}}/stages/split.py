@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .. import UserError, run
 from ..contract import Contract
-from ..errors import UserError
 from ..files import folder
 from ..identity import content
 from ..params import SplitParams, load
 from ..schema import CONTRACT
-from . import run
 
 
 def split(batches: list[pd.DataFrame], contract: Contract, p: SplitParams) -> tuple[pd.DataFrame, pd.DataFrame]:

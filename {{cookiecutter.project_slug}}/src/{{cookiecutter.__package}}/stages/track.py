@@ -13,10 +13,9 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .. import UserError, run, say
 from ..champion import lineage, read
-from ..errors import UserError
 from ..files import digest_json, read_json
-from . import run, say
 
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server would otherwise be asked for minutes

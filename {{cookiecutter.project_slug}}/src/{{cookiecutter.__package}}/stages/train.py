@@ -20,15 +20,14 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from .. import UserError, run, say
 from ..contract import Contract
-from ..errors import UserError
 from ..files import digest, digest_json, folder, write_json
 from ..identity import content
 from ..metrics import blocks, encode_target, number
 from ..model import build_model
 from ..params import TrainParams, load
 from ..schema import CONTRACT
-from . import run, say
 
 RECENT_DAYS = 30  # behind the second baseline
 THREADS_FROM_ROWS = 1_000_000  # below, threads wait for each other longer than they work

@@ -14,12 +14,11 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
+from .. import UserError, run
 from ..contract import Contract, Feature
-from ..errors import UserError
 from ..files import folder, write, write_json
 from ..params import ValidateParams, load
 from ..schema import CONTRACT
-from . import run
 
 Failure = dict[str, Any]
 RULES = {

@@ -2,8 +2,7 @@ import sys
 
 import pytest
 
-from {{ cookiecutter.__package }}.errors import UserError
-from {{ cookiecutter.__package }}.stages import run
+from {{ cookiecutter.__package }} import UserError, run
 
 
 def fail(error):
