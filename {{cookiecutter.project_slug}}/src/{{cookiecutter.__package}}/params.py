@@ -130,12 +130,13 @@ def load(section: type[S], path: Path = Path("params.yaml")) -> S:
 
 def raw(*sections: str, path: Path = Path("params.yaml")) -> dict[str, Any]:
     """Return sections as plain data: what a receipt says that went in."""
-    return {section: _read(path)[section] for section in sections}
+    content = _read(path)
+    return {section: content[section] for section in sections}
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

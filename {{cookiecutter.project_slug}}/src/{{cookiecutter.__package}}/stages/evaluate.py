@@ -93,8 +93,9 @@ def draw(tables: dict[str, pd.DataFrame], task: str, path: Path) -> None:
 
     bins, points, periods = tables["calibration"], tables["curve"], tables["periods"]
     worst = tables["slices"].sort_values("value").tail(15)
-    figure = Figure(figsize=(9, 7), layout="constrained")
+    figure = Figure(figsize=(9, 7))
     (a, b), (c, d) = figure.subplots(2, 2)
+    figure.subplots_adjust(left=0.08, right=0.98, top=0.95, bottom=0.11, wspace=0.45, hspace=0.32)
     a.plot(bins["predicted"], bins["predicted"], color="0.8")
     a.plot(bins["predicted"], bins["observed"], "o-")
     a.set(title="Calibration", xlabel="mean predicted", ylabel="mean observed")
