@@ -86,7 +86,9 @@ def fit(train: pd.DataFrame) -> Pipeline:
     """Return the fitted pipeline, its thresholds rounded down to float32."""
     ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
     steps = [("numbers", "passthrough", NUMBERS), ("texts", ordinal, TEXTS)]
-    boosting = HistGradientBoostingClassifier(min_samples_leaf=200, early_stopping=False, random_state=7)
+    boosting = HistGradientBoostingClassifier(
+        max_iter=200, learning_rate=0.03, min_samples_leaf=200, early_stopping=False, random_state=7
+    )
     model = Pipeline([("columns", ColumnTransformer(steps)), ("estimator", boosting)])
     model.fit(inputs(train), train["late"])
     for trees in model[-1]._predictors:

@@ -80,6 +80,7 @@ def read_source(p: IngestParams) -> pd.DataFrame:
     settings={
         "split.min_test_rows": 300,
         "train.max_iter": 60,
+        "train.learning_rate": 0.1,
         "train.min_samples_leaf": 20,
         "evaluate.resamples": 300,
         "evaluate.slice_min_rows": 100,
@@ -119,6 +120,7 @@ def read_source(p: IngestParams) -> pd.DataFrame:
     settings={
         "split.min_test_rows": 100,
         "train.max_iter": 30,
+        "train.learning_rate": 0.1,
         "train.min_samples_leaf": 10,
         "evaluate.slice_min_rows": 50,
         "export.reference_rows": 100,

@@ -86,7 +86,7 @@ def test_a_parameter_changed_and_changed_back_ends_as_it_began(ready: Project) -
     ready.set("train.max_iter", 5)
     assert "train" in ready.repro().ran
     assert ready.decision["decision"] == "refused"
-    ready.set("train.max_iter", 100)
+    ready.set("train.max_iter", 200)
     done = ready.repro()
     assert "train" not in done.ran
     assert ready.json("models/challenger/receipt.json")["version"] == ready.champion["version"]
