@@ -243,7 +243,8 @@ def main(*paths: Path) -> str:
     names: Decision = {"version": challenger.version, "champion": champion["version"]}
     decision = settled(challenger.version, champion, versions)
     if decision is None:
-        test, train = (pd.read_parquet(split_dir / f"{side}.parquet") for side in ("test", "train"))
+        test, known_by = pd.read_parquet(split_dir / "test.parquet"), challenger.contract["id"]
+        train = pd.read_parquet(split_dir / "train.parquet", columns=[known_by] if known_by else None)
         say("promote", f"{challenger.version} against {champion['version'] or 'the baselines'} on {len(test):,} rows")
         gate = Gate(challenger, test, p, e)
         trained = np.sort(identity(train, challenger.contract))

@@ -8,8 +8,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin while they wait take minutes on a busy machine
-
 import numpy as np
 import pandas as pd
 import skops.io
@@ -30,7 +28,7 @@ from ..params import TrainParams, load
 from ..schema import CONTRACT
 
 RECENT_DAYS = 30  # behind the second baseline
-THREADS_FROM_ROWS = 1_000_000  # below, threads wait for each other longer than they work
+BUSY = 0.75  # of the cores
 
 
 def threshold(model: Pipeline, rows: pd.DataFrame, y: NDArray[Any], contract: Contract, p: TrainParams) -> float:
@@ -55,6 +53,14 @@ def baselines(rows: pd.DataFrame, y: NDArray[Any], contract: Contract) -> dict[s
     return {name: (np.bincount(y[of], minlength=count) / of.sum()).tolist() for name, of in chosen.items()}
 
 
+def busy() -> bool:
+    """Return whether others work here: OpenMP's threads spin while they wait, and would take minutes for seconds.
+
+    What comes out is the same with any number of threads.
+    """
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+
+
 def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipeline, dict[str, Any]]:
     """Return the fitted pipeline and what came out, in numbers.
 
@@ -71,7 +77,7 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
         model = build_model(contract, p.estimator)
         result["estimator"] = type(model[-1]).__name__
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
-        with threadpool_limits(1 if len(rows) < THREADS_FROM_ROWS else None, user_api="openmp"):
+        with threadpool_limits(1 if busy() else None, user_api="openmp"):
             fitted = clone(model).fit(rows, y)
             if contract.task == "binary":
                 result["threshold"] = threshold(model, rows, y, contract, p)
