@@ -108,8 +108,9 @@ def draw(tables: dict[str, pd.DataFrame], task: str, path: Path) -> None:
     ticks = periods.index[:: max(1, len(periods) // 6)]
     c.set_xticks(ticks, periods["period"][ticks], rotation=20)
     c.set(title="Loss over time", ylabel=loss_name(task))
-    d.hlines(worst["slice"], worst["low"], worst["high"])
-    d.plot(worst["value"], worst["slice"], "o")
+    d.hlines(range(len(worst)), worst["low"], worst["high"])
+    d.plot(worst["value"], range(len(worst)), "o")
+    d.set_yticks(range(len(worst)), [name if len(name) < 24 else f"{name[:22]}…" for name in worst["slice"]])
     d.set(title="Worst slices", xlabel=loss_name(task))
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
