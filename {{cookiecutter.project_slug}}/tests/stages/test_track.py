@@ -39,11 +39,11 @@ def project(tmp_path, monkeypatch):
     track.mlflow.set_tracking_uri(None)
 
 
-def test_every_version_and_the_challenger_are_sources(project):
+def test_the_challenger_and_every_version_are_sources(project):
     write_json(project / "challenger" / "receipt.json", {"version": "two"})
     found = sources(project / "challenger", project / "versions", "one", project / "reports")
-    assert [source.receipt["version"] for source in found] == ["one", "two"]
-    assert found[0].metrics == METRICS
+    assert [source.receipt["version"] for source in found] == ["two", "one"]
+    assert found[1].metrics == METRICS
 
 
 def test_one_receipt_is_one_run_taken_up_where_it_was_cut_short(project):

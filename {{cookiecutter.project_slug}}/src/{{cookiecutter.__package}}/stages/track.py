@@ -71,16 +71,15 @@ def oldest_first(versions: Path, champion: str | None) -> list[str]:
 
 
 def sources(challenger_dir: Path, versions: Path, champion: str | None, reports: Path) -> list[Source]:
-    """Return every version, the oldest first, and the challenger."""
-    found = []
-    for home in (versions / version for version in oldest_first(versions, champion)):
-        readable = [home / "card.md", home / "decision.json"]
-        receipt, promise = read_json(home / "receipt.json"), read_json(home / "promise.json")
-        found.append(Source(receipt, home / "bundle", promise, readable))
-    readable = [reports / name for name in ("decision.md", "decision.json", "validation.json", "plots/evaluation.png")]
-    readable = [path for path in readable if path.exists()]
+    """Return the challenger, whose reports are at hand, then every version, the oldest first."""
     receipt, metrics = read_json(challenger_dir / "receipt.json"), read_json(reports / "metrics.json")
-    return [*found, Source(receipt, challenger_dir / "bundle", metrics, readable)]
+    readable = [reports / name for name in ("decision.md", "decision.json", "validation.json", "plots/evaluation.png")]
+    readable = [path for path in (*readable, versions / receipt["version"] / "card.md") if path.exists()]
+    found = [Source(receipt, challenger_dir / "bundle", metrics, readable)]
+    for home in (versions / version for version in oldest_first(versions, champion)):
+        receipt, promise = read_json(home / "receipt.json"), read_json(home / "promise.json")
+        found.append(Source(receipt, home / "bundle", promise, [home / "card.md", home / "decision.json"]))
+    return found
 
 
 def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
