@@ -8,6 +8,12 @@ from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).resolve().parent.parent
 Bake = Callable[..., Path]
+FAST = ("test_hooks", "test_repository", "test_bake")  # seconds; the others run whole pipelines
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Run the fast modules first."""
+    items.sort(key=lambda item: item.module.__name__ not in FAST)
 
 
 @pytest.fixture(scope="session")
