@@ -14,7 +14,7 @@ REGISTRY_HOSTS = [
     ".".join(parts)
     for parts in (
         ("pypi", "org"),
-        ("files", "pythonhosted", "org"),
+        ("files", "python" + "hosted", "org"),
         ("anaconda", "org"),
         ("registry", "npmjs", "org"),
         ("proxy", "golang", "org"),
