@@ -64,3 +64,11 @@ def test_a_column_that_cannot_be_judged_says_why_and_the_others_are(values, stat
 
 def test_a_column_that_is_absent_is_told():
     assert statuses(valid_rows(BINARY, 300, seed=1).drop(columns=LENGTH))[LENGTH] == "absent"
+
+
+def test_columns_of_which_none_can_be_judged_say_so_and_nothing_is_drawn():
+    reference, rows = valid_rows(BINARY, 300), valid_rows(BINARY, 300, seed=1)
+    assert statuses(rows, reference.assign(**{LENGTH: np.nan}))[LENGTH] == "no reference"
+    findings, page = examine(reference, pd.DataFrame(index=range(300)), FEATURES, P)
+    assert {finding["status"] for finding in findings} == {"absent"}
+    assert page == ""

@@ -54,6 +54,8 @@ def examine(
     for feature in features:
         name, is_category = str(feature["name"]), feature["type"] == "category"
         found = status(current[name], is_category) if name in current else "absent"
+        if reference[name].isna().all():
+            found = "no reference"
         findings.append({"column": name, "status": found})
         if found != "ok":
             continue
@@ -64,6 +66,8 @@ def examine(
         shift = p.min_share_shift if is_category else p.min_shift
         for method, threshold in zip(TESTS[is_category], (limit, shift), strict=True):
             metrics.append(ValueDrift(column=name, method=method, threshold=threshold))
+    if not metrics:
+        return findings, ""
     texts = [feature["name"] for feature in features if feature["type"] == "category" and feature["name"] in sides[0]]
     definition = DataDefinition(
         numerical_columns=[name for name in sides[0] if name not in texts], categorical_columns=texts
