@@ -51,6 +51,7 @@ def examine(
     findings: list[Finding] = []
     sides: tuple[dict[str, pd.Series], dict[str, pd.Series]] = ({}, {})
     metrics, limit = [], p.alpha / len(features)
+    least: dict[str, float] = {}  # the shift that matters, of each column that can be judged
     for feature in features:
         name, is_category = str(feature["name"]), feature["type"] == "category"
         found = status(current[name], is_category) if name in current else "absent"
@@ -63,14 +64,14 @@ def examine(
         common = shares.index[shares >= RARE] if is_category else None
         for side, frame in zip(sides, (reference, current), strict=True):
             side[name] = plain(frame[name], common)
-        shift = p.min_share_shift if is_category else p.min_shift
-        for method, threshold in zip(TESTS[is_category], (limit, shift), strict=True):
+        least[name] = p.min_share_shift if is_category else p.min_shift
+        for method, threshold in zip(TESTS[is_category], (limit, least[name]), strict=True):
             metrics.append(ValueDrift(column=name, method=method, threshold=threshold))
     if not metrics:
         return findings, ""
-    texts = [feature["name"] for feature in features if feature["type"] == "category" and feature["name"] in sides[0]]
+    texts = [feature["name"] for feature in features if feature["type"] == "category" and feature["name"] in least]
     definition = DataDefinition(
-        numerical_columns=[name for name in sides[0] if name not in texts], categorical_columns=texts
+        numerical_columns=[name for name in least if name not in texts], categorical_columns=texts
     )
     then, now = (Dataset.from_pandas(pd.DataFrame(side), data_definition=definition) for side in sides)
     with np.errstate(divide="ignore"):  # chi-squared of a category that the reference lacks: p is 0
@@ -79,7 +80,6 @@ def examine(
     for finding in findings:
         if finding["status"] == "ok":
             chance, shift = next(found_values), next(found_values)
-            enough = p.min_share_shift if finding["column"] in texts else p.min_shift
             finding |= {"p_value": chance, "shift": shift}
-            finding["status"] = "drift" if chance < limit and shift >= enough else "ok"
+            finding["status"] = "drift" if chance < limit and shift >= least[finding["column"]] else "ok"
     return findings, snapshot.get_html_str(as_iframe=False)
