@@ -134,6 +134,18 @@ def answers(port: int) -> bool:
         return False
 
 
+def test_a_stage_ends_with_the_repro_that_was_killed(built: Project, tmp_path: Path) -> None:
+    project = built.copy(tmp_path).chilled()
+    with started(project, "python", "-u", "-m", "dvc", "repro", "train") as repro:
+        assert repro.stdout
+        while "fitting" not in repro.stdout.readline():
+            assert repro.poll() is None, "dvc ended before the model was being fitted"
+        repro.send_signal(signal.SIGKILL)
+        rest = repro.stdout.read()  # the stage holds the pipe until it ends
+    assert "train: " not in rest
+    assert not (project.path / "models/fitted").exists()
+
+
 def test_killed_at_ten_random_moments_ends_with_the_same_results(built: Project, cold_s: float, tmp_path: Path) -> None:
     chance = random.Random(20131001)
     reference = built.results()
@@ -156,13 +168,24 @@ def test_killed_at_ten_random_moments_ends_with_the_same_results(built: Project,
         assert champion["version"] in (None, built.champion["version"])
         if champion["version"]:
             assert champion["version"] in project.python(BUNDLES_ARE_WHOLE)
-    done = project.repro()
+        project.run("python", "-m", f"{PACKAGE}.commands.mend")  # as `make pipeline` begins
+    done = project.run("make", "pipeline")
     print(f"killed by {', '.join(killed)}; the last run had {len(done.ran)} stages to do")
     assert project.results() == reference
     assert project.python(BUNDLES_ARE_WHOLE) == [built.champion["version"]]
     assert project.repro().ran == []
     assert not list(project.path.glob("*/.*.new")), "half-written folders were left behind"
     assert [run["status"] for run in project.runs()] == ["FINISHED"]
+
+
+def test_files_that_a_killed_dvc_left_torn_do_not_stop_the_next_pipeline(small: Project) -> None:
+    reference = small.results()
+    for torn in ("", small.read("dvc.lock")[:4096]):
+        small.write("dvc.lock", torn)
+        small.write(".dvc/tmp/rwlock", '{"read": {"da')
+        small.run("make", "pipeline")
+        assert small.results() == reference
+        assert small.repro().ran == []
 
 
 def test_two_repros_at_once_end_in_the_state_of_one(built: Project, tmp_path: Path) -> None:

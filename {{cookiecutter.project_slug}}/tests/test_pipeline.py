@@ -90,8 +90,9 @@ def test_one_name_is_a_stage_a_module_a_test_a_section_and_a_class():
 
 
 def test_every_module_has_a_test_of_its_name():
-    modules = {path.stem for path in Path(SRC).glob("[a-z]*.py")} - {"errors"}
-    assert modules <= {path.stem.removeprefix("test_") for path in Path("tests").glob("test_*.py")}
+    modules = {path.relative_to(SRC) for path in Path(SRC).rglob("[a-z]*.py")}
+    tests = {path.relative_to("tests") for path in Path("tests").rglob("test_*.py")}
+    assert {path.with_name(f"test_{path.name}") for path in modules} <= tests
 
 
 @pytest.mark.parametrize("stage", STAGES)

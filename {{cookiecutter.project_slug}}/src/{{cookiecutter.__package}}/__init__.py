@@ -3,11 +3,15 @@
 Here is what every stage stands on: the error that a user sees, and the way a stage is run.
 """
 
+import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 LOCK = Path(".dvc/tmp/stage.lock")
+PARENT = os.getppid()  # read before a stage imports what takes seconds
 
 
 class UserError(Exception):
@@ -17,17 +21,19 @@ class UserError(Exception):
 def run(main: Callable[..., str]) -> None:
     """Call `main` with the paths on the command line and print the line that it returns.
 
-    One stage works at a time, even where a killed `dvc repro` left one behind: two writers would mix their files. A
+    One stage works at a time, and a stage whose `dvc repro` was killed ends too: it would write into the next run. A
     mistake that a user can make ends in its own sentence, exit 1.
     """
     from filelock import FileLock, Timeout  # here, since a service has no stages
 
     stage, lock = Path(sys.argv[0]).stem, FileLock(LOCK)
     LOCK.parent.mkdir(parents=True, exist_ok=True)
+    if "DVC_STAGE" in os.environ:  # DVC's name for what it runs
+        Thread(target=_end_without_parent, daemon=True).start()
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say(stage, "waiting for a stage that a killed run left behind")
+        say(stage, "waiting for another stage to end")
         lock.acquire()
     try:
         say(stage, main(*map(Path, sys.argv[1:])))
@@ -35,6 +41,12 @@ def run(main: Callable[..., str]) -> None:
         sys.exit(f"{stage}: {error}")
     finally:
         lock.release()
+
+
+def _end_without_parent() -> None:
+    while os.getppid() == PARENT:
+        time.sleep(0.1)
+    os._exit(1)
 
 
 def say(stage: str, line: str) -> None:
