@@ -34,8 +34,11 @@ class Bundle:
 
     def scores(self, columns: Columns) -> NDArray[np.float64]:
         """Return probabilities (rows, classes) in the contract's order, or of a regression numbers (rows,)."""
-        feed = tensors(*encode(self.contract["features"], columns))
-        found = np.asarray(self.session.run(["scores"], feed)[0], dtype=np.float64)
+        return self.run(*encode(self.contract["features"], columns))
+
+    def run(self, numbers: NDArray[Any], texts: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the scores of encoded rows."""
+        found = np.asarray(self.session.run(["scores"], tensors(numbers, texts))[0], dtype=np.float64)
         return found.reshape(-1) if self.contract["task"] == "regression" else found
 
     def answers(self, scores: NDArray[np.float64]) -> dict[str, list[Any]]:

@@ -37,27 +37,22 @@ def encode(features: Sequence[Mapping[str, Any]], columns: Columns) -> tuple[NDA
     Numbers are cast to float32 here, before any estimator is fitted: trees in ONNX compare in float32, and a threshold
     that was learned on float64 would send rows near it the other way.
     """
-    numbers: list[NDArray[Any]] = []
-    texts: list[NDArray[Any]] = []
+    numbers: list[Any] = []
+    texts: list[Any] = []
     for feature in features:
         values = columns[feature["name"]]
         if feature["type"] == "category":
-            texts.append(_text(values))
+            texts.append(values if isinstance(values, list) else np.asarray(values, dtype=object))
         elif feature["type"] == "datetime":
             numbers += _parts(values)
-        else:
-            numbers.append(np.asarray(values, dtype=np.float64))
+        else:  # of a request's lists one array is made at once
+            numbers.append(values if isinstance(values, list) else np.asarray(values, dtype=np.float64))
     rows = len((numbers or texts)[0])
+    matrix = np.array(numbers, dtype=np.float64).reshape(-1, rows).T
+    words = np.array(texts, dtype=object).reshape(-1, rows).T
+    words[(words == None) | (words != words)] = ""  # noqa: E711  element by element: None, and NaN
     with np.errstate(over="ignore"):
-        matrix = np.column_stack(numbers).astype(np.float32) if numbers else np.empty((rows, 0), np.float32)
-    return matrix, np.column_stack(texts) if texts else np.empty((rows, 0), object)
-
-
-def _text(values: Any) -> NDArray[np.object_]:
-    """Return the texts as objects, None and NaN as ""."""
-    texts = np.array(values, dtype=object)
-    texts[(texts == None) | (texts != texts)] = ""  # noqa: E711  element by element: None, and NaN
-    return texts
+        return matrix.astype(np.float32, order="C"), words
 
 
 def _parts(values: Any) -> list[NDArray[np.float64]]:

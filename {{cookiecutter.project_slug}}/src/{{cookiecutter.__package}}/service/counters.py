@@ -1,0 +1,53 @@
+"""What Prometheus reads at `/metrics`: the established names, and the few that are ours."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class Counters:
+    """All metrics of one process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self.success = Counter(
+            "model_infer_request_success", "requests answered", ["model", "version"], registry=registry
+        )
+        self.failure = Counter(
+            "model_infer_request_failure", "requests refused", ["model", "status"], registry=registry
+        )
+        self.predict_s = Histogram("request_predict_seconds", "model and encoding", buckets=SECONDS, registry=registry)
+        self.request_s = Histogram(
+            "http_server_request_duration_seconds",
+            "from the request's head to its answer's end",
+            ["http_request_method", "http_route", "http_response_status_code"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.rows = Counter("model_predictions", "rows answered", ["version"], registry=registry)
+        self.outside = Counter(
+            "model_feature_outside_training", "values beyond what training saw", ["feature"], registry=registry
+        )
+        self.model = Gauge("model_info", "1 for the version that answers", ["name", "version"], registry=registry)
+        self.swaps = Counter("model_swaps", "versions taken up", registry=registry)
+        self.load_failures = Counter("model_load_failures", "versions refused", registry=registry)
+        self.dropped = Counter("prediction_log_dropped", "lines that could not be written", ["kind"], registry=registry)
+        self.labels = Counter("feedback_labels", "labels accepted", registry=registry)
+        self.unmatched = Counter(
+            "feedback_unmatched", "of these, labels of an id that was never given", registry=registry
+        )
+        for kind in ("predictions", "labels"):
+            self.dropped.labels(kind)  # at 0 from the start, so that an alert sees the first one
+        self._of: dict[str, tuple[Counter, Counter]] = {}
+
+    def answered(self, name: str, version: str, requests: int, rows: int, seconds: float) -> None:
+        """Count some requests that the model answered together."""
+        if version not in self._of:
+            self._of[version] = self.success.labels(name, version), self.rows.labels(version)
+        of_requests, of_rows = self._of[version]
+        of_requests.inc(requests)
+        of_rows.inc(rows)
+        for _ in range(requests):
+            self.predict_s.observe(seconds)

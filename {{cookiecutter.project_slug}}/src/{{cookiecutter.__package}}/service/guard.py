@@ -1,0 +1,255 @@
+"""What every request passes before and after its route: who may ask, how much, how long, and what is written down."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter, time
+
+from pydantic_core import to_json
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .. import UserError
+from .counters import Counters
+from .prediction_log import now, stamp
+from .protocol import BINARY, Refusal
+from .settings import Settings, is_loopback
+
+OPEN = ("/v2/health/live", "/v2/health/ready")  # for probes; they say nothing of data
+SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+DIGEST = re.compile(r"[0-9a-f]{64}\b")
+DRAINED = 8  # times the largest body: what is read and thrown away of one that was refused
+FLUSH_S = 0.1
+logger = logging.getLogger(__name__)
+
+
+class Keys:
+    """The digests of the keys that open the service; the file is read again when it has changed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._mark = path, 0.0
+        self._digests: list[str] = []
+        self.holds("")
+
+    def holds(self, key: str) -> bool:
+        """Return whether this is one of the keys.
+
+        Raises:
+            UserError: there is no such file, or no digest in it.
+        """
+        try:
+            if (mark := self.path.stat().st_mtime) != self._mark:
+                lines = self.path.read_text("utf-8").splitlines()
+                self._digests, self._mark = [found[0] for line in lines if (found := DIGEST.match(line))], mark
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"SERVICE_KEYS is {str(self.path)!r}: {error.strerror if isinstance(error, OSError) else 'no text'}"
+            ) from error
+        if not self._digests:
+            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}: it holds no SHA-256 digest of a key, one a line")
+        given = hashlib.sha256(key.encode()).hexdigest()
+        return sum(hmac.compare_digest(given, known) for known in self._digests) > 0
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, message, and what `extra={"fields": …}` adds."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": now(),
+            "level": record.levelname,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+class Post:
+    """A route that takes a body: an ASGI application around `handle(body, **path_params)`, which returns JSON."""
+
+    def __init__(self, path: str, handle: Callable[..., Awaitable[bytes]]) -> None:
+        self.path, self.handle = path, handle
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what the handler returns."""
+        scope["route"] = self
+        content = await self.handle(scope["body"], **scope.get("path_params", {}))
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+
+class Guard:
+    """The outermost application. It reads the body, whole and within limits, into `scope["body"]`.
+
+    FastAPI routes what is behind it. To `posts` it goes straight: their cost is that of the framework.
+    """
+
+    def __init__(self, app: ASGIApp, posts: Iterable[Post], settings: Settings, counters: Counters) -> None:
+        self.app, self.settings, self.counters = app, settings, counters
+        self.posts = {post.path: post for post in posts}
+        self.keys = Keys(Path(settings.keys)) if settings.keys not in ("", "off") else None
+        self.logged = logging.getLevelName(settings.log_level) <= logging.INFO
+        self.buffered = 0
+        self.noted: list[tuple[Scope, int, float, bytes, float]] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; a mistake of ours is a 500 with an id, its traceback stands in the log."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)  # the lifespan; there are no websockets
+        begun, status = perf_counter(), 0
+        headers = dict(scope["headers"])
+        request_id = headers.get(b"x-request-id", b"")
+        if not SANE_ID.fullmatch(request_id):
+            request_id = os.urandom(8).hex().encode()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id))
+            await send(message)
+
+        try:
+            body_read, app = False, self.app
+            try:
+                self._admit(scope, headers)
+                if scope["method"] == "POST":
+                    scope["body"] = await self._body(receive)
+                    app = self.posts.get(scope["path"], app)
+                body_read = True
+                await app(scope, receive, answer)
+            except Refusal as refusal:
+                await self._refuse(refusal, receive, answer, body_read)
+        except ConnectionAbortedError:
+            status = 499  # the client is gone
+        except Exception:
+            logger.exception("request failed", extra={"fields": {"request_id": request_id.decode()}})
+            if not status:
+                told = f"something failed here; the log has it under request id {request_id.decode()}"
+                await self._refuse(Refusal(500, told), receive, answer, body_read=True)
+        finally:
+            self._note(scope, status, perf_counter() - begun, request_id)
+
+    def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
+            raise Refusal(400, "a request has one Host")
+        if self.settings.keys != "off" and scope["path"] not in OPEN and not self._known(scope, headers):
+            raise Refusal(
+                401,
+                "a key is needed: Authorization: Bearer <key>",
+                {"www-authenticate": 'Basic realm="key as password"'},
+            )
+        origin = headers.get(b"origin")
+        if origin and origin.partition(b"://")[2] != headers.get(b"host"):
+            raise Refusal(403, "a page of another origin may not ask")
+        if scope["method"] == "POST":
+            _read_type(headers)
+            if int(headers.get(b"content-length", b"0")) > self.settings.max_body_bytes:
+                raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
+
+    def _known(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
+        """Return whether a request needs no key or brings one."""
+        server, host = (scope.get("server") or ("",))[0], headers.get(b"host", b"").decode("latin-1")
+        local = is_loopback(self.settings.bind) and is_loopback(server) and is_loopback(host.rpartition(":")[0] or host)
+        if not self.keys:
+            return local
+        kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if kind.lower() == "basic":
+            try:
+                given = base64.b64decode(given).decode().partition(":")[2]
+            except ValueError:
+                return False
+        return self.keys.holds(given)
+
+    async def _body(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionAbortedError
+                    chunk = message.get("body", b"")
+                    if not message.get("more_body"):
+                        if size + len(chunk) > self.settings.max_body_bytes:
+                            raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
+                        return b"".join([*chunks, chunk]) if chunks else chunk
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    self.buffered += len(chunk)
+                    if size > self.settings.max_body_bytes:
+                        raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
+                    if self.buffered > self.settings.max_buffered_bytes:
+                        raise Refusal(503, "too many bodies at once; try again", {"retry-after": "1"})
+        except TimeoutError:
+            raise Refusal(408, f"the body did not arrive within {self.settings.timeout_s:g} s") from None
+        finally:
+            self.buffered -= size
+
+    async def _refuse(self, refusal: Refusal, receive: Receive, send: Send, body_read: bool) -> None:
+        """Answer at once, then read on for a bounded while: a client that still sends would not see the answer."""
+        body = to_json({"error": refusal.sentence})
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
+        headers |= {} if body_read else {"connection": "close"}
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
+        await send({"type": "http.response.body", "body": body, "more_body": not body_read})
+        if body_read:
+            return
+        left = DRAINED * self.settings.max_body_bytes
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if refusal.status == 408 else self.settings.timeout_s):
+                while left > 0 and (message := await receive()).get("more_body"):
+                    left -= len(message["body"])
+        await send({"type": "http.response.body", "body": b""})
+
+    def _note(self, scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
+        self.noted.append((scope, status, seconds, request_id, time()))
+        if len(self.noted) == 1:
+            asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
+
+    def flush(self) -> None:
+        """Count the requests of the last moments and write their lines: one by one they cost as much as a model."""
+        noted, self.noted = self.noted, []
+        lines = []
+        for scope, status, seconds, request_id, at in noted:
+            plain = scope["path"] if "endpoint" in scope and not scope["path_params"] else "-"
+            route = getattr(scope.get("route"), "path", plain)
+            method = scope["method"] if route != "-" else "-"
+            self.counters.request_s.labels(method, route, str(status)).observe(seconds)
+            line = {
+                "time": stamp(at),
+                "level": "INFO",
+                "message": "request",
+                "request_id": request_id,
+                "method": method,
+            }
+            lines.append(to_json(line | {"route": route, "status": status, "ms": round(seconds * 1000, 3)}))
+        if self.logged:
+            with suppress(OSError):
+                sys.stderr.buffer.write(b"\n".join([*lines, b""]))
+                sys.stderr.flush()
+
+
+def _read_type(headers: dict[bytes, bytes]) -> None:
+    """Refuse a body that is not JSON in UTF-8, or is packed."""
+    kind, *parameters = (part.strip().lower() for part in headers.get(b"content-type", b"").split(b";"))
+    fits = all(parameter.replace(b'"', b"") in (b"", b"charset=utf-8", b"charset=utf8") for parameter in parameters)
+    if b"inference-header-content-length" in headers:
+        raise Refusal(400, BINARY)
+    if kind not in (b"", b"application/json") or not fits:
+        raise Refusal(415, "a body is JSON in UTF-8: content type application/json, or none")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Refusal(415, "a body is sent as it is, without content encoding")

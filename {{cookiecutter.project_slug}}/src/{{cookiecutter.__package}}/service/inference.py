@@ -1,0 +1,138 @@
+"""From a body to its answer: checked, through the model, written down, and only then sent.
+
+Small requests that arrive together go through the model together; a large one is answered in a thread, so that small
+ones need not wait for it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from pydantic_core import to_json
+
+from .champion import Model
+from .counters import Counters
+from .prediction_log import Segments, now
+from .protocol import Question, Refusal, new_ids
+from .settings import Settings
+
+LARGE_BYTES = 32 * 1024
+Read = Callable[[bytes], Question]
+
+
+class Found(NamedTuple):
+    """What some requests came to: an answer or a refusal for each, the lines of the log, and what is counted."""
+
+    answers: list[bytes | Exception]
+    lines: bytes
+    rows: int
+    outside: dict[str, int]
+    seconds: float
+
+
+def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
+    """Return the answers to some requests, found in one run of the model."""
+    begun = perf_counter()
+    columns = questions[0].columns
+    if len(questions) > 1:
+        columns = {name: [x for question in questions for x in question.columns[name]] for name in columns}
+    scores, outside = model.scores(columns)
+    count = len(scores)
+    seconds = perf_counter() - begun
+    finite: list[bool] = np.isfinite(scores).reshape(count, -1).all(axis=1).tolist()
+    found = {"id": new_ids(count), **model.bundle.answers(scores)}
+    each = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    rows = zip(*columns.values(), strict=True)
+    made = {"time": now(), "model_version": model.version}
+    answers: list[bytes | Exception] = []
+    lines: list[bytes] = []
+    end = 0
+    for question in questions:
+        begin, end = end, end + question.rows
+        mine = [(one, kept, next(rows)) for one, kept in zip(each[begin:end], question.kept, strict=True)]
+        if not all(finite[begin:end]):
+            answers.append(Refusal(400, "the model has no finite answer to one of these rows"))
+            continue
+        for one, kept, row in mine:
+            lines.append(to_json({**made, **one, **kept, "features": dict(zip(columns, row, strict=True))}))
+        if question.tensors:
+            part = {key: values[begin:end] for key, values in found.items()}
+            answers.append(to_json(model.protocol.write_tensors(question, part, name, model.version)))
+        else:
+            answers.append(to_json({"model_version": model.version, "predictions": each[begin:end]}))
+    return Found(answers, b"\n".join([*lines, b""]), len(lines), outside, seconds)
+
+
+class Inference:
+    """Answers requests of one service."""
+
+    def __init__(self, name: str, settings: Settings, counters: Counters, log: Segments) -> None:
+        self.name, self.settings, self.counters, self.log = name, settings, counters, log
+        self.thread = ThreadPoolExecutor(1)
+        self.waiting = 0
+        self.batch: list[tuple[Model, Question, asyncio.Future[bytes]]] = []
+
+    async def answer(self, model: Model, body: bytes, read: Read) -> bytes:
+        """Return the answer to one body, which `read` checks.
+
+        Raises:
+            Refusal: it breaks the contract, or there is too much at once.
+        """
+        try:
+            if len(body) > LARGE_BYTES:
+                return await self._answer_large(model, body, read)
+            question, loop = read(body), asyncio.get_running_loop()
+            future: asyncio.Future[bytes] = loop.create_future()
+            self.batch.append((model, question, future))
+            if len(self.batch) == 1:
+                loop.call_soon(self._answer_batch)
+            return await future
+        except Refusal as refusal:
+            self.counters.failure.labels(self.name, str(refusal.status)).inc()
+            raise
+
+    def _answer_batch(self) -> None:
+        batch, self.batch = self.batch, []
+        for model in dict.fromkeys(model for model, _, _ in batch):  # one, unless a swap came between
+            mine = [(question, future) for asked, question, future in batch if asked is model]
+            try:
+                answers = self._settle(model, answer(model, [question for question, _ in mine], self.name))
+            except Exception as error:  # a mistake of ours goes to all who asked
+                answers = [error] * len(mine)
+            for (_, future), found in zip(mine, answers, strict=True):
+                if future.done():
+                    continue  # its client is gone
+                if isinstance(found, Exception):
+                    future.set_exception(found)
+                else:
+                    future.set_result(found)
+
+    async def _answer_large(self, model: Model, body: bytes, read: Read) -> bytes:
+        if self.waiting >= self.settings.queue:
+            raise Refusal(503, "too many large requests wait already; try again", {"retry-after": "1"})
+        self.waiting += 1
+        try:
+            work = asyncio.get_running_loop().run_in_executor(
+                self.thread, lambda: answer(model, [read(body)], self.name)
+            )
+            found = await asyncio.wait_for(work, self.settings.timeout_s)
+        except TimeoutError:
+            raise Refusal(504, f"no answer within {self.settings.timeout_s:g} s; send fewer rows at once") from None
+        finally:
+            self.waiting -= 1
+        only = self._settle(model, found)[0]
+        if isinstance(only, Exception):
+            raise only
+        return only
+
+    def _settle(self, model: Model, found: Found) -> list[bytes | Exception]:
+        """Write the log and count, before anything is acknowledged."""
+        if found.rows and not self.log.append(found.lines):
+            self.counters.dropped.labels(self.log.kind).inc(found.rows)
+        self.counters.answered(self.name, model.version, len(found.answers), found.rows, found.seconds)
+        for name, count in found.outside.items():
+            self.counters.outside.labels(name).inc(count)
+        return found.answers

@@ -1,0 +1,68 @@
+"""What `/openapi.json` says of the routes that FastAPI does not parse itself: from the contract that is served."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from .champion import Model
+
+ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+JSON_ERROR = {"application/json": {"schema": ERROR}}
+NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready, and why", "content": JSON_ERROR}}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "no such model or version", "content": JSON_ERROR}}
+REFUSED = {
+    "400": "breaks the contract",
+    "408": "arrived too slowly",
+    "413": "too large",
+    "415": "no JSON in UTF-8",
+    "503": "not ready, or too much at once",
+    "504": "took too long",
+}
+
+
+def describe(app: FastAPI, model: Model | None) -> dict[str, Any]:
+    """Return the OpenAPI document; without a model it lacks the bodies that only a contract can tell."""
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    components = document.setdefault("components", {}).setdefault("schemas", {})
+    components.pop("HTTPValidationError", None)
+    components.pop("ValidationError", None)
+    if model:
+        protocol = model.protocol
+        for path, summary, kind in (
+            ("/predict", "Answer rows", protocol.instances),
+            ("/feedback", "Write down what turned out to be true", protocol.labels),
+        ):
+            schema = kind.json_schema(ref_template="#/components/schemas/{model}")
+            components |= schema.pop("$defs", {})
+            document["paths"][path] = {"post": _post(summary, schema)}
+        document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"] = ANSWER
+    return document
+
+
+def _post(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
+    good = {"description": "answered", "content": {"application/json": {"schema": {"type": "object"}}}}
+    refused = {status: {"description": words, "content": JSON_ERROR} for status, words in REFUSED.items()}
+    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return {"summary": summary, "requestBody": body, "responses": {"200": good, **refused}}
+
+
+ANSWER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "model_version": {"type": "string"},
+        "predictions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "prediction": {"type": ["boolean", "integer", "number", "string"]},
+                    "probability": {"type": ["number", "object"]},
+                },
+                "required": ["id", "prediction"],
+            },
+        },
+    },
+    "required": ["model_version", "predictions"],
+}
