@@ -1,7 +1,7 @@
 # Each target is a line or two. The tests and the workflow call these same targets.
 export UV_PYTHON_DOWNLOADS = never
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
-CODE := hooks tests $(wildcard benchmarks)
+CODE := hooks tests scripts $(wildcard benchmarks)
 PROJECT := {{cookiecutter.project_slug}}
 PINNED := --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate
 # The entries of the second lock whose package is not in the first.
@@ -18,9 +18,10 @@ setup: .venv/installed  ## install the template's own tools into .venv
 bake: setup  ## bake the default answers into demo/
 	.venv/bin/cookiecutter . --no-input --overwrite-if-exists --output-dir demo
 
-demo: bake  ## bake, install, run the whole pipeline, print its decision
+demo: bake  ## bake, install, run the whole pipeline, serve its model, ask it about a real flight
 	$(MAKE) -C demo/flight-delays setup pipeline
 	@cat demo/flight-delays/reports/decision.md
+	@.venv/bin/python scripts/demo.py demo/flight-delays
 
 test: setup  ## run the tests that need no container engine; ARGS="-k hooks" runs some
 	.venv/bin/pytest $(ARGS)
@@ -32,6 +33,7 @@ check: setup  ## lint, format, types
 
 bench: setup  ## run the benchmarks; results in benchmarks/results/
 	.venv/bin/python benchmarks/repro.py
+	.venv/bin/python benchmarks/serve.py
 
 lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against the project's dev.lock
 	$(UV) pip compile $(PINNED) --upgrade pyproject.toml --output-file requirements.lock

@@ -19,11 +19,7 @@ class UserError(Exception):
 
 
 def run(main: Callable[..., str]) -> None:
-    """Call `main` with the paths on the command line and print the line that it returns.
-
-    One stage works at a time, and a stage whose `dvc repro` was killed ends too: it would write into the next run. A
-    mistake that a user can make ends in its own sentence, exit 1.
-    """
+    """Run a stage. One works at a time, and one whose `dvc repro` was killed ends: it would write into the next run."""
     from filelock import FileLock, Timeout  # here, since a service has no stages
 
     stage, lock = Path(sys.argv[0]).stem, FileLock(LOCK)
@@ -36,11 +32,21 @@ def run(main: Callable[..., str]) -> None:
         say(stage, "waiting for another stage to end")
         lock.acquire()
     try:
-        say(stage, main(*map(Path, sys.argv[1:])))
-    except (UserError, FileNotFoundError) as error:
-        sys.exit(f"{stage}: {error}")
+        tell(main)
     finally:
         lock.release()
+
+
+def tell(main: Callable[..., str]) -> None:
+    """Call `main` with the paths on the command line and print the line that it returns.
+
+    A mistake that a user can make ends in its own sentence, exit 1.
+    """
+    name = Path(sys.argv[0]).stem
+    try:
+        say(name, main(*map(Path, sys.argv[1:])))
+    except (UserError, OSError) as error:
+        sys.exit(f"{name}: {error}")
 
 
 def _end_without_parent() -> None:

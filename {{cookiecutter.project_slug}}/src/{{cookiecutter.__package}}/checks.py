@@ -3,6 +3,7 @@
 The service and batch scoring hold their rows to the same types. No sentence repeats a value: it may be anybody's.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -15,6 +16,7 @@ from . import UserError
 WIDEST = float(np.finfo(np.float32).max)
 INTEGERS = (-(2**63), 2**63 - 1)
 A_TIME = "a time without zone, as in 2013-10-01T06:30:00"
+EVERY = "; every feature is a key, and a missing value is null"
 SHOWN = 30  # categories in a sentence
 DAYS = "((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
 MOMENT = f"^[1-9][0-9]{{3}}-{DAYS}(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{{1,6}})?)?)?$"
@@ -84,10 +86,24 @@ class Checks:
         types = {name: type_of(feature) for name, feature in self.features.items()}
         kept = {contract["time"]: Moment | None, contract["id"]: Text | None}
         optional = {name: NotRequired[kind] for name, kind in kept.items() if name}
-        self.expected = {contract["time"]: f"{A_TIME}, or null", contract["id"]: "a text, or null"}
-        self.expected |= {name: expected(feature) for name, feature in self.features.items()}
+        self.expected = {name: expected(feature) for name, feature in self.features.items()}
+        kept_words = {contract["time"]: f"{A_TIME}, or null", contract["id"]: "a text, or null"}
+        self.expected |= {name: words for name, words in kept_words.items() if name}
         self.row = record("Row", types | optional)
+        self._one = TypeAdapter(self.row)
         self._columns = {name: TypeAdapter(list_of(kind)) for name, kind in (types | kept).items() if name}
+
+    def one(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a checked row.
+
+        Raises:
+            UserError: it breaks the contract; the sentence says in what.
+        """
+        try:
+            checked: dict[str, Any] = self._one.validate_python(row)
+        except ValidationError as error:
+            raise UserError(sentence(error, self.expected, 0, EVERY)) from error
+        return checked
 
     def column(self, name: str, values: list[Any], where: str) -> list[Any]:
         """Return the checked values of a column.
@@ -98,22 +114,24 @@ class Checks:
         try:
             checked: list[Any] = self._columns[name].validate_python(values)
         except ValidationError as error:
-            raise UserError(self.sentence(error, where, name)) from error
+            place = "".join(f"[{part}]" for part in error.errors(include_input=False)[0]["loc"])
+            raise UserError(f"{where}{place}: {self.expected[name]} is expected") from error
         return checked
 
-    def sentence(self, error: ValidationError, where: str = "", name: str | None = None) -> str:
-        """Return what is wrong first, at which place, and what was expected; `name` tells a column's errors."""
-        found = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        if found["type"] == "json_invalid":
-            return f"the body is no JSON in UTF-8: {found['msg'].removeprefix('Invalid JSON: ')}"
-        path = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in found["loc"]]
-        known = name or next((part for part in found["loc"] if part in self.expected), None)
-        if found["type"] == "extra_forbidden":
-            keys = ", ".join(self.row.__annotations__) if len(path) > 1 or where else "instances"
-            return f"{(where + ''.join(path[:-1])).lstrip('.') or 'the body'} has an unknown key; the keys are: {keys}"
-        place = (where + "".join(path)).lstrip(".") or "the body"
-        if found["type"] == "missing":
-            return f"{place} is missing; every feature is a key, and a missing value is null"
-        if known:
-            return f"{place}: {self.expected[known]} is expected"
-        return f"{place}: {found['msg'][0].lower()}{found['msg'][1:]}"
+
+def sentence(error: ValidationError, expected: Mapping[str, str], at: int, missing: str = "") -> str:
+    """Return what is wrong first, and where: `expected` are the keys of the object at depth `at`, in words."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    if found["type"] == "json_invalid":
+        return f"the body is no JSON in UTF-8: {found['msg'].removeprefix('Invalid JSON: ')}"
+    loc, inside = found["loc"], len(found["loc"]) > at
+    path = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
+    if found["type"] == "extra_forbidden":
+        keys = f"; its keys are {', '.join(expected)}" if inside else ""
+        return f"{''.join(path[:-1]).lstrip('.') or 'the object'} has an unknown key{keys}"
+    place = "".join(path).lstrip(".") or "the body"
+    if found["type"] == "missing":
+        return f"{place} is missing{missing if inside else ''}"
+    if inside and loc[at] in expected:
+        return f"{place}: {expected[str(loc[at])]} is expected"
+    return f"{place}: {found['msg'][0].lower()}{found['msg'][1:]}"

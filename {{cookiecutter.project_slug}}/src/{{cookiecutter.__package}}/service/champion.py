@@ -84,10 +84,13 @@ class Champion:
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             if reason != self.reason:
                 self.reason = reason
-                self.counters.load_failures.inc()
                 logger.error("no new model taken up: %s", reason)
 
     def _load(self, version: str) -> Model:
+        with self.counters.load_failures.count_exceptions():
+            return self._verified(version)
+
+    def _verified(self, version: str) -> Model:
         bundle = load(self.settings.models_dir / "versions" / version / "bundle")
         if bundle.version != version:
             raise UserError(f"models/versions/{version} holds bundle {bundle.version}; restore it with `dvc checkout`")

@@ -35,28 +35,29 @@ class Keys:
     """The digests of the keys that open the service; the file is read again when it has changed."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._mark = path, 0.0
-        self._digests: list[str] = []
-        self.holds("")
+        self.path = path
+        self._digests, self._mark = self._read()
 
-    def holds(self, key: str) -> bool:
-        """Return whether this is one of the keys.
-
-        Raises:
-            UserError: there is no such file, or no digest in it.
-        """
+    def holds(self, key: bytes) -> bool:
+        """Return whether this is one of the keys; while the file cannot be read, those that it held go on."""
         try:
-            if (mark := self.path.stat().st_mtime) != self._mark:
-                lines = self.path.read_text("utf-8").splitlines()
-                self._digests, self._mark = [found[0] for line in lines if (found := DIGEST.match(line))], mark
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"SERVICE_KEYS is {str(self.path)!r}: {error.strerror if isinstance(error, OSError) else 'no text'}"
-            ) from error
-        if not self._digests:
-            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}: it holds no SHA-256 digest of a key, one a line")
-        given = hashlib.sha256(key.encode()).hexdigest()
+            if self.path.stat().st_mtime_ns != self._mark:
+                self._digests, self._mark = self._read()
+                logger.info("%s keys read from %s", len(self._digests), self.path)
+        except (OSError, UserError) as error:
+            logger.error("the keys of before go on: %s", error)
+        given = hashlib.sha256(key).hexdigest()
         return sum(hmac.compare_digest(given, known) for known in self._digests) > 0
+
+    def _read(self) -> tuple[list[str], int]:
+        try:
+            mark, lines = self.path.stat().st_mtime_ns, self.path.read_text("utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}, which cannot be read: {error}") from error
+        digests = [found[0] for line in lines if (found := DIGEST.match(line))]
+        if not digests:
+            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}; it holds no SHA-256 digest of a key, one a line")
+        return digests, mark
 
 
 class JsonLines(logging.Formatter):
@@ -164,13 +165,13 @@ class Guard:
         local = is_loopback(self.settings.bind) and is_loopback(server) and is_loopback(host.rpartition(":")[0] or host)
         if not self.keys:
             return local
-        kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-        if kind.lower() == "basic":
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() == b"basic":
             try:
-                given = base64.b64decode(given).decode().partition(":")[2]
+                given = base64.b64decode(given).partition(b":")[2]
             except ValueError:
                 return False
-        return self.keys.holds(given)
+        return scheme.lower() in (b"basic", b"bearer") and self.keys.holds(given)
 
     async def _body(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []

@@ -42,7 +42,7 @@ def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
     scores, outside = model.scores(columns)
     count = len(scores)
     seconds = perf_counter() - begun
-    finite: list[bool] = np.isfinite(scores).reshape(count, -1).all(axis=1).tolist()
+    finite = np.isfinite(scores.reshape(count, -1).sum(axis=1))
     found = {"id": new_ids(count), **model.bundle.answers(scores)}
     each = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
     rows = zip(*columns.values(), strict=True)
@@ -132,7 +132,8 @@ class Inference:
         """Write the log and count, before anything is acknowledged."""
         if found.rows and not self.log.append(found.lines):
             self.counters.dropped.labels(self.log.kind).inc(found.rows)
-        self.counters.answered(self.name, model.version, len(found.answers), found.rows, found.seconds)
+        answered = sum(isinstance(one, bytes) for one in found.answers)
+        self.counters.answered(self.name, model.version, answered, found.rows, found.seconds)
         for name, count in found.outside.items():
             self.counters.outside.labels(name).inc(count)
         return found.answers

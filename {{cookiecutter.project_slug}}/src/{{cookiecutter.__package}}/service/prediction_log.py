@@ -7,6 +7,7 @@ request is answered, so a killed process loses none that it acknowledged. A full
 import fcntl
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,11 +55,8 @@ class Segments:
     def repair(self) -> None:
         """Cut the torn last line off segments whose process was killed while it wrote."""
         for path in self.folder.glob(f"{self.kind}-*.jsonl"):
-            with path.open("r+b") as segment:
-                try:
-                    fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue  # its process lives
+            with suppress(OSError), path.open("r+b") as segment:
+                fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its process lives
                 size = segment.seek(0, os.SEEK_END)
                 start = segment.seek(max(0, size - TAIL_BYTES))
                 whole = start + segment.read().rfind(b"\n") + 1

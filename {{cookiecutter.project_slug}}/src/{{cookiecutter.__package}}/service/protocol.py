@@ -7,14 +7,14 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, NotRequired
 from zlib import crc32
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from .. import UserError
-from ..checks import Checks, Number, list_of, record
+from ..checks import EVERY, Checks, Number, list_of, record, sentence
 
 DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES", "datetime": "BYTES"}
 
@@ -50,6 +50,13 @@ Tensor: Any = record(
         "parameters": PARAMETERS,
     },
 )
+TENSOR = {
+    "name": "the name of a feature",
+    "shape": "a list of one or two integers",
+    "datatype": "a text",
+    "data": "a list of values",
+    "parameters": "an object",
+}
 Output: Any = record("Output", {"name": str, "parameters": PARAMETERS})
 Inference: Any = record(
     "Inference",
@@ -98,10 +105,19 @@ class Protocol:
         self.time, self.id, self.classes = contract["time"], contract["id"], contract["classes"]
         self.kept = {column: name for column, name in ((self.id, "row_id"), (self.time, "row_time")) if column}
         self.texts = [f["name"] for f in contract["features"] if f["type"] in ("category", "datetime")]
-        known: Any = Literal[tuple(self.classes)] if self.classes else Number
-        label = record("Label", {"id": Annotated[str, Field(min_length=1, max_length=200)], "label": known})
+        kinds = {bool: StrictBool, int: StrictInt, str: StrictStr}
+        kind: Any = kinds[type(self.classes[0])] if self.classes else Number
+        self.label = f"one of {', '.join(map(json.dumps, self.classes))}" if self.classes else "a number"
+        if self.classes:
+            kind = Annotated[kind, AfterValidator(self._class), Field(json_schema_extra={"enum": self.classes})]
+        label = record("Label", {"id": Annotated[str, Field(min_length=1, max_length=200)], "label": kind})
         self.instances = self._list("instances", self.checks.row)
         self.labels = self._list("labels", label)
+
+    def _class(self, label: Any) -> Any:
+        if label not in self.classes:
+            raise ValueError
+        return label
 
     def _list(self, name: str, kind: Any) -> TypeAdapter[dict[str, Any]]:
         """Return the type of a body with one key: a list that is not empty and not too long."""
@@ -112,7 +128,7 @@ class Protocol:
         try:
             rows = self.instances.validate_json(body)["instances"]
         except ValidationError as error:
-            raise Refusal(400, self.checks.sentence(error)) from error
+            raise Refusal(400, sentence(error, self.checks.expected, 2, EVERY)) from error
         columns = {name: [row[name] for row in rows] for name in self.checks.features}
         kept = (
             [{name: row[column] for column, name in self.kept.items() if column in row} for row in rows]
@@ -130,7 +146,7 @@ class Protocol:
         try:
             labels: list[dict[str, Any]] = self.labels.validate_json(body)["labels"]
         except ValidationError as error:
-            raise Refusal(400, self.checks.sentence(error)) from error
+            raise Refusal(400, sentence(error, {"id": "the id of a prediction", "label": self.label}, 2)) from error
         refuse_duplicates(body)
         return labels
 
@@ -155,7 +171,7 @@ class Protocol:
             self._refuse_binary(found)
             request = INFERENCE.validate_python(found)
         except ValidationError as error:
-            raise Refusal(400, self.checks.sentence(error)) from error
+            raise Refusal(400, sentence(error, TENSOR, 2)) from error
         except ValueError as error:
             raise Refusal(400, f"the body is no JSON in UTF-8: {error}") from error
         refuse_duplicates(body)

@@ -1,0 +1,170 @@
+"""Batch scoring: a CSV or Parquet file -> the champion's predictions, by the code that answers over HTTP.
+
+Rows that break the contract go to a file beside the output, with their reasons. Both appear whole or not at all.
+"""
+
+import json
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from .. import UserError, say, tell
+from ..bundle import Bundle, columns_of, load, replay
+from ..champion import read
+from ..checks import Checks
+
+CHUNK_ROWS = 20_000
+SAID_EVERY = 250_000  # rows
+BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+MODELS = Path("models")
+Row = dict[str, Any]
+
+
+def chunks(path: Path) -> Iterator[list[Row]]:
+    """Yield the rows of a file; those of a CSV hold texts alone.
+
+    Raises:
+        UserError: it is neither, or is not what it is called.
+    """
+    try:
+        if path.suffix == ".csv":
+            for frame in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS):
+                yield [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
+        elif path.suffix == ".parquet":
+            for batch in pq.ParquetFile(path).iter_batches(CHUNK_ROWS):
+                yield batch.to_pylist()
+        else:
+            raise UserError(f"{path}: a file to score ends in .csv or .parquet")
+    except (ValueError, pa.ArrowException) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def plain(value: Any, kind: str) -> Any:
+    """Return a cell as a request would carry it; what cannot be read so stays as it is, and the check refuses it."""
+    if value is None or value == "" or value != value:
+        return None
+    try:
+        if kind == "number" and isinstance(value, str):
+            return float(value)
+        if kind == "integer" and not isinstance(value, int):
+            return int(value) if float(value).is_integer() else float(value)
+        if kind == "boolean" and isinstance(value, str):
+            return BOOLEANS[value.lower()]
+    except (KeyError, ValueError):
+        return value
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if kind == "id" else value
+
+
+class Scorer:
+    """Reads rows by one bundle's contract and answers them."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle, self.checks = bundle, Checks(bundle.contract)
+        self.kept = [name for name in (bundle.contract["id"], bundle.contract["time"]) if name]
+        kinds = {name: feature["type"] for name, feature in self.checks.features.items()}
+        self.kinds = {bundle.contract["id"]: "id", bundle.contract["time"]: "datetime"} | kinds
+
+    def score(self, rows: list[Row], first: int) -> tuple[list[Row], list[Row]]:
+        """Return the answers and the bad rows with their reasons; `first` is the number of the first row.
+
+        Raises:
+            UserError: a feature's column is missing.
+        """
+        if missing := [name for name in self.checks.features if name not in rows[0]]:
+            raise UserError(f"column {missing[0]!r} is missing; the features are {', '.join(self.checks.features)}")
+        good: list[tuple[Row, Row]] = []
+        bad: list[Row] = []
+        for number, row in enumerate(rows, first):
+            read = {name: plain(value, self.kinds[name]) for name, value in row.items() if name in self.kinds}
+            try:
+                good.append(({"row": number}, self.checks.one(read)))
+            except UserError as error:
+                bad.append({"row": number, "reason": str(error), **row})
+        if not good:
+            return [], bad
+        scores = self.bundle.scores(columns_of([row for _, row in good]))
+        finite = np.isfinite(scores.reshape(len(scores), -1).sum(axis=1))
+        found = self.bundle.answers(scores)
+        answers = zip(good, finite, *found.values(), strict=True)
+        scored = []
+        for (number, row), fine, *answer in answers:
+            if fine:
+                scored.append(
+                    number | {name: row.get(name) for name in self.kept} | dict(zip(found, answer, strict=True))
+                )
+            else:
+                bad.append(number | {"reason": "the model has no finite answer", **rows[number["row"] - first]})
+        return scored, bad
+
+
+class Output:
+    """A table that is written in parts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, 0
+        self._parquet: pq.ParquetWriter | None = None
+
+    def add(self, rows: list[Row]) -> None:
+        """Write some rows more."""
+        if not rows:
+            return
+        if self.path.suffix == ".parquet":
+            table = pa.Table.from_pylist(rows)
+            if self._parquet is None:  # a column may be empty here and hold texts later
+                fields = [pa.field(f.name, pa.string() if pa.types.is_null(f.type) else f.type) for f in table.schema]
+                self._parquet = pq.ParquetWriter(self.path, pa.schema(fields))
+            self._parquet.write_table(table.cast(self._parquet.schema))
+        else:
+            cells = [{k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows]
+            pd.DataFrame(cells).to_csv(self.path, mode="a", header=not self.rows, index=False)
+        self.rows += len(rows)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._parquet:
+            self._parquet.close()
+
+
+def score(rows: Path, out: Path) -> str:
+    """Write the answers to `out` and the bad rows to `<out>.bad.csv`; return what was done."""
+    version = read(MODELS / "champion.json")["version"]
+    if version is None:
+        raise UserError("there is no champion yet; run `make pipeline`")
+    if out.suffix not in (".csv", ".parquet"):
+        raise UserError(f"{out}: the output ends in .csv or .parquet")
+    bundle = load(MODELS / "versions" / version / "bundle")
+    replay(bundle)
+    scorer, bad_path, done = Scorer(bundle), out.with_suffix(".bad.csv"), 0
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+        good, bad = Output(Path(scratch, out.name)), Output(Path(scratch, bad_path.name))
+        for chunk in chunks(rows):
+            scored, refused = scorer.score(chunk, done)
+            good.add(scored)
+            bad.add(refused)
+            if (done + len(chunk)) // SAID_EVERY > done // SAID_EVERY:
+                say("score", f"{done + len(chunk):,} rows")
+            done += len(chunk)
+        if not good.rows:
+            raise UserError(f"{rows} holds {done} rows, and none that the contract allows")
+        bad_path.unlink(missing_ok=True)
+        for part in (bad, good):
+            part.close()
+            if part.rows:
+                part.path.chmod(0o644)
+                part.path.replace(out.with_name(part.path.name))
+    told = f"; bad rows: {bad.rows:,}, with reasons in {bad_path}" if bad.rows else ""
+    return f"{good.rows:,} rows of {rows} answered by {version} in {out}{told}"
+
+
+if __name__ == "__main__":
+    tell(score)
