@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import logging
 import os
 import re
 import sys
@@ -24,9 +23,10 @@ from ..files import read_json
 from . import openapi
 from .champion import Champion, Model
 from .counters import Counters
-from .guard import Guard, JsonLines, Post
+from .guard import Guard, Post
 from .inference import Inference
-from .prediction_log import Segments, now
+from .prediction_log import Segments
+from .process_log import ProcessLog, now
 from .protocol import Refusal, is_ours
 from .settings import Settings
 
@@ -123,11 +123,11 @@ def create_app(settings: Settings) -> Guard:
     infer = [f"/v2/models/{{name}}{version}/infer" for version in ("", "/versions/{version}")]
     posts = [Post("/predict", service.predict), Post("/feedback", service.feedback)]
     posts += [Post(path, service.infer) for path in infer]
-    shown = page()
+    shown, process_log = page(), ProcessLog()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        write_logs(settings.log_level)
+        process_log.start(settings.log_level, NAME, "uvicorn")
         for log in service.logs.values():
             log.repair()
         await service.champion.look()
@@ -138,10 +138,11 @@ def create_app(settings: Settings) -> Guard:
         service.inference.thread.shutdown()
         for log in service.logs.values():
             log.close()
+        process_log.close()
 
     app = FastAPI(title=NAME, version="2", lifespan=lifespan, redoc_url=None)
     app.router.routes += [Route(post.path, post, methods=["POST"]) for post in posts]
-    guard = Guard(app, posts, settings, service.counters)
+    guard = Guard(app, posts, settings, service.counters, process_log)
     app.openapi = lambda: openapi.describe(app, service.champion.model)  # type: ignore[method-assign]
 
     @app.exception_handler(Refusal)
@@ -152,6 +153,10 @@ def create_app(settings: Settings) -> Guard:
     async def no_route(request: Request, error: HTTPException) -> Response:
         words = {404: "no such path; GET /docs lists them", 405: "this path has no such method"}
         return JSONResponse({"error": words.get(error.status_code, "refused")}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": "something failed here; the log has it"}, 500)
 
     @app.get("/", include_in_schema=False)
     async def show() -> Response:
@@ -215,16 +220,6 @@ def create_app(settings: Settings) -> Guard:
             return {"name": NAME, "ready": bool(service.named(request.path_params))}
 
     return guard
-
-
-def write_logs(level: str) -> None:
-    """Send this service's and uvicorn's logs to stderr, one JSON object a line."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    for name in (NAME, "uvicorn"):
-        logging.getLogger(name).handlers[:] = [handler]
-        logging.getLogger(name).propagate = False
-    logging.getLogger(NAME).setLevel(level.upper())
 
 
 try:

@@ -16,7 +16,7 @@ from .counters import Counters
 from .protocol import Protocol
 from .settings import Settings
 
-LOOK_S = 0.5
+LOOK_S = 0.25
 EXAMPLES = 3  # of the golden rows
 logger = logging.getLogger(__name__)
 
@@ -27,8 +27,8 @@ class Model:
     def __init__(self, bundle: Bundle, max_rows: int) -> None:
         self.bundle, self.version, self.contract = bundle, bundle.version, bundle.contract
         self.protocol = Protocol(bundle.contract, max_rows)
-        rows = read_json(bundle.path / "golden.json")["rows"]
-        self.example = json.dumps({"instances": rows[:EXAMPLES]}, ensure_ascii=False).encode()
+        rows = read_json(bundle.path / "golden.json")["rows"][: min(EXAMPLES, max_rows)]
+        self.example = json.dumps({"instances": rows}, ensure_ascii=False).encode()
         self.protocol.read(self.example)  # a contract that refuses its own example is none
         self.features = bundle.contract["features"]
         numbers = [f for f in self.features if f["type"] != "category"]

@@ -4,11 +4,9 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import UserError
 from .counters import Counters
-from .prediction_log import now, stamp
+from .process_log import ProcessLog, stamp
 from .protocol import BINARY, Refusal
 from .settings import Settings, is_loopback
 
@@ -60,21 +58,6 @@ class Keys:
         return digests, mark
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, message, and what `extra={"fields": …}` adds."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": now(),
-            "level": record.levelname,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
 class Post:
     """A route that takes a body: an ASGI application around `handle(body, **path_params)`, which returns JSON."""
 
@@ -96,8 +79,10 @@ class Guard:
     FastAPI routes what is behind it. To `posts` it goes straight: their cost is that of the framework.
     """
 
-    def __init__(self, app: ASGIApp, posts: Iterable[Post], settings: Settings, counters: Counters) -> None:
-        self.app, self.settings, self.counters = app, settings, counters
+    def __init__(
+        self, app: ASGIApp, posts: Iterable[Post], settings: Settings, counters: Counters, log: ProcessLog
+    ) -> None:
+        self.app, self.settings, self.counters, self.log = app, settings, counters, log
         self.posts = {post.path: post for post in posts}
         self.keys = Keys(Path(settings.keys)) if settings.keys not in ("", "off") else None
         self.logged = logging.getLevelName(settings.log_level) <= logging.INFO
@@ -128,6 +113,8 @@ class Guard:
                 if scope["method"] == "POST":
                     scope["body"] = await self._body(receive)
                     app = self.posts.get(scope["path"], app)
+                elif {b"content-length", b"transfer-encoding"} & headers.keys():
+                    await self._body(receive)  # of no use, but not to be sent for ever
                 body_read = True
                 await app(scope, receive, answer)
             except Refusal as refusal:
@@ -156,8 +143,8 @@ class Guard:
             raise Refusal(403, "a page of another origin may not ask")
         if scope["method"] == "POST":
             _read_type(headers)
-            if int(headers.get(b"content-length", b"0")) > self.settings.max_body_bytes:
-                raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
+        if int(headers.get(b"content-length", b"0")) > self.settings.max_body_bytes:
+            raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
 
     def _known(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         """Return whether a request needs no key or brings one."""
@@ -217,6 +204,7 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
     def _note(self, scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
+        scope.pop("body", None)
         self.noted.append((scope, status, seconds, request_id, time()))
         if len(self.noted) == 1:
             asyncio.get_running_loop().call_later(FLUSH_S, self.flush)
@@ -239,9 +227,7 @@ class Guard:
             }
             lines.append(to_json(line | {"route": route, "status": status, "ms": round(seconds * 1000, 3)}))
         if self.logged:
-            with suppress(OSError):
-                sys.stderr.buffer.write(b"\n".join([*lines, b""]))
-                sys.stderr.flush()
+            self.log.put(b"\n".join([*lines, b""]))
 
 
 def _read_type(headers: dict[bytes, bytes]) -> None:

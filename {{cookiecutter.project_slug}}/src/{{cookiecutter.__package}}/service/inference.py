@@ -15,7 +15,8 @@ from pydantic_core import to_json
 
 from .champion import Model
 from .counters import Counters
-from .prediction_log import Segments, now
+from .prediction_log import Segments
+from .process_log import now
 from .protocol import Question, Refusal, new_ids
 from .settings import Settings
 

@@ -6,22 +6,11 @@ request is answered, so a killed process loses none that it acknowledged. A full
 
 import fcntl
 import os
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 TAIL_BYTES = 64 * 2**20  # a request's lines are shorter
-
-
-def stamp(seconds: float) -> str:
-    """Return a moment as all logs write it: UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def now() -> str:
-    """Return the present moment."""
-    return stamp(time.time())
 
 
 class Segments:
