@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
-from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
 from . import UserError
@@ -36,6 +36,20 @@ Moment = Annotated[
 ]
 
 
+def _whole(number: float) -> int:
+    if not number.is_integer():
+        raise ValueError
+    return int(number)
+
+
+def whole(low: float, high: float) -> Any:
+    """Return the type of an integer; 22.0 is one too, as in JSON Schema."""
+    ends = Field(strict=True, ge=low, le=high)
+    either = Annotated[int, ends] | Annotated[float, ends, AfterValidator(_whole)]
+    schema = WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
+    return Annotated[either, Field(union_mode="left_to_right"), schema]
+
+
 def record(name: str, fields: dict[str, Any]) -> Any:
     """Return the type of a JSON object with these keys and no others; keys may be any text."""
     make: Any = TypedDict
@@ -54,7 +68,7 @@ def type_of(feature: dict[str, Any]) -> Any:
     low, high = feature["range"] or (INTEGERS if feature["type"] == "integer" else (-WIDEST, WIDEST))
     kinds: dict[str, Any] = {
         "number": Annotated[float, Field(strict=True, ge=low, le=high, allow_inf_nan=False)],
-        "integer": Annotated[int, Field(strict=True, ge=low, le=high)],
+        "integer": whole(low, high),
         "boolean": Annotated[bool, Field(strict=True)],
         "datetime": Moment,
         "category": Text if feature["unknown"] == "accept" else Literal[tuple(feature["categories"])],
@@ -114,7 +128,7 @@ class Checks:
         try:
             checked: list[Any] = self._columns[name].validate_python(values)
         except ValidationError as error:
-            place = "".join(f"[{part}]" for part in error.errors(include_input=False)[0]["loc"])
+            place = "".join(f"[{part}]" for part in error.errors(include_input=False)[0]["loc"][:1])
             raise UserError(f"{where}{place}: {self.expected[name]} is expected") from error
         return checked
 
@@ -125,6 +139,8 @@ def sentence(error: ValidationError, expected: Mapping[str, str], at: int, missi
     if found["type"] == "json_invalid":
         return f"the body is no JSON in UTF-8: {found['msg'].removeprefix('Invalid JSON: ')}"
     loc, inside = found["loc"], len(found["loc"]) > at
+    if inside and loc[at] in expected:
+        loc = loc[: at + 1]  # what follows names a branch of a type
     path = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc]
     if found["type"] == "extra_forbidden":
         keys = f"; its keys are {', '.join(expected)}" if inside else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import gc
 import hashlib
 import os
 import re
@@ -131,6 +132,7 @@ def create_app(settings: Settings) -> Guard:
         for log in service.logs.values():
             log.repair()
         await service.champion.look()
+        gc.freeze()  # what stands by now stays: no collection need walk it while requests wait
         watch = asyncio.create_task(service.champion.watch())
         yield
         watch.cancel()
@@ -206,15 +208,19 @@ def create_app(settings: Settings) -> Guard:
         return {"models": [{"name": NAME, "version": model.version}] if model else []}
 
     for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"):
+        told: dict[str, Any] = {
+            "responses": openapi.NOT_READY | openapi.NOT_FOUND,
+            "openapi_extra": openapi.in_path(path),
+        }
 
-        @app.get(path, responses=openapi.NOT_READY | openapi.NOT_FOUND, operation_id=f"metadata{len(path)}")
+        @app.get(path, **told, operation_id=f"metadata{len(path)}")
         async def metadata(request: Request) -> dict[str, Any]:
-            """Return the inputs and outputs of the model."""
+            """Return the inputs and outputs of the model; POST …/infer takes them, by the Open Inference Protocol."""
             model = service.named(request.path_params)
             tensors = {"inputs": model.protocol.inputs(), "outputs": model.protocol.outputs()}
             return {"name": NAME, "versions": [model.version], "platform": "onnx_onnxruntime", **tensors}
 
-        @app.get(f"{path}/ready", responses=openapi.NOT_READY | openapi.NOT_FOUND, operation_id=f"ready{len(path)}")
+        @app.get(f"{path}/ready", **told, operation_id=f"ready{len(path)}")
         async def model_ready(request: Request) -> dict[str, Any]:
             """Return 200 when this version answers."""
             return {"name": NAME, "ready": bool(service.named(request.path_params))}

@@ -50,6 +50,10 @@ class Model:
         return self.bundle.run(numbers, texts), {name: count for name, count in outside.items() if count}
 
 
+class NoneYet(UserError):  # noqa: N818  nothing went wrong
+    """No version has been promoted."""
+
+
 class Champion:
     """Holds the model that `champion.json` names, or why there is none; the old one stays until a new one is good."""
 
@@ -75,7 +79,7 @@ class Champion:
                 return
             version = read_json(self.pointer)["version"]
             if version is None:
-                raise UserError(self._refused())
+                raise NoneYet(self._refused())
             if not self.model or self.model.version != version:
                 self._swap(await asyncio.to_thread(self._load, version))
             self._seen, self.reason = mark, ""
@@ -84,13 +88,11 @@ class Champion:
             reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             if reason != self.reason:
                 self.reason = reason
+                if not isinstance(error, NoneYet | FileNotFoundError):
+                    self.counters.load_failures.inc()
                 logger.error("no new model taken up: %s", reason)
 
     def _load(self, version: str) -> Model:
-        with self.counters.load_failures.count_exceptions():
-            return self._verified(version)
-
-    def _verified(self, version: str) -> Model:
         bundle = load(self.settings.models_dir / "versions" / version / "bundle")
         if bundle.version != version:
             raise UserError(f"models/versions/{version} holds bundle {bundle.version}; restore it with `dvc checkout`")

@@ -25,7 +25,7 @@ OPEN = ("/v2/health/live", "/v2/health/ready")  # for probes; they say nothing o
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 DIGEST = re.compile(r"[0-9a-f]{64}\b")
 DRAINED = 8  # times the largest body: what is read and thrown away of one that was refused
-FLUSH_S = 0.1
+FLUSH_S = 0.02
 logger = logging.getLogger(__name__)
 
 
@@ -133,11 +133,9 @@ class Guard:
         if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
             raise Refusal(400, "a request has one Host")
         if self.settings.keys != "off" and scope["path"] not in OPEN and not self._known(scope, headers):
-            raise Refusal(
-                401,
-                "a key is needed: Authorization: Bearer <key>",
-                {"www-authenticate": 'Basic realm="key as password"'},
-            )
+            browser = headers.get(b"sec-fetch-mode") == b"navigate"  # it asks a person, who gives the key as password
+            challenge = {"www-authenticate": 'Basic realm="key as password"' if browser else "Bearer"}
+            raise Refusal(401, "a key is needed: Authorization: Bearer <key>", challenge)
         origin = headers.get(b"origin")
         if origin and origin.partition(b"://")[2] != headers.get(b"host"):
             raise Refusal(403, "a page of another origin may not ask")

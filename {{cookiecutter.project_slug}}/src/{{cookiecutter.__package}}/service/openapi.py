@@ -1,5 +1,6 @@
 """What `/openapi.json` says of the routes that FastAPI does not parse itself: from the contract that is served."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -19,6 +20,14 @@ REFUSED = {
     "503": "not ready, or too much at once",
     "504": "took too long",
 }
+
+
+def in_path(path: str) -> dict[str, Any]:
+    """Return the parameters that a path names."""
+    names = re.findall(r"{(\w+)}", path)
+    return {
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    }
 
 
 def describe(app: FastAPI, model: Model | None) -> dict[str, Any]:

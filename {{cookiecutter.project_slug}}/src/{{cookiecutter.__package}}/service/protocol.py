@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired
 from zlib import crc32
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StrictBool, StrictStr, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from .. import UserError
-from ..checks import EVERY, Checks, Number, list_of, record, sentence
+from ..checks import EVERY, INTEGERS, Checks, Number, list_of, record, sentence, whole
 
 DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES", "datetime": "BYTES"}
 
@@ -62,6 +62,8 @@ Inference: Any = record(
     "Inference",
     {
         "id": NotRequired[str],
+        "model_name": NotRequired[str],  # KServe's client says again what the path says
+        "model_version": NotRequired[str | None],
         "inputs": list_of(Tensor),
         "outputs": NotRequired[list_of(Output)],
         "parameters": PARAMETERS,
@@ -105,7 +107,7 @@ class Protocol:
         self.time, self.id, self.classes = contract["time"], contract["id"], contract["classes"]
         self.kept = {column: name for column, name in ((self.id, "row_id"), (self.time, "row_time")) if column}
         self.texts = [f["name"] for f in contract["features"] if f["type"] in ("category", "datetime")]
-        kinds = {bool: StrictBool, int: StrictInt, str: StrictStr}
+        kinds = {bool: StrictBool, int: whole(*INTEGERS), str: StrictStr}
         kind: Any = kinds[type(self.classes[0])] if self.classes else Number
         self.label = f"one of {', '.join(map(json.dumps, self.classes))}" if self.classes else "a number"
         if self.classes:
