@@ -36,16 +36,16 @@ Moment = Annotated[
 ]
 
 
-def _whole(number: float) -> int:
-    if not number.is_integer():
-        raise ValueError
-    return int(number)
-
-
 def whole(low: float, high: float) -> Any:
     """Return the type of an integer; 22.0 is one too, as in JSON Schema."""
-    ends = Field(strict=True, ge=low, le=high)
-    either = Annotated[int, ends] | Annotated[float, ends, AfterValidator(_whole)]
+
+    def exact(number: float) -> int:
+        if not number.is_integer() or not low <= int(number) <= high:
+            raise ValueError
+        return int(number)
+
+    fraction = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(exact)]
+    either = Annotated[int, Field(strict=True, ge=low, le=high)] | fraction
     schema = WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
     return Annotated[either, Field(union_mode="left_to_right"), schema]
 
@@ -99,13 +99,13 @@ class Checks:
         self.features = {feature["name"]: feature for feature in contract["features"]}
         types = {name: type_of(feature) for name, feature in self.features.items()}
         kept = {contract["time"]: Moment | None, contract["id"]: Text | None}
-        optional = {name: NotRequired[kind] for name, kind in kept.items() if name}
+        optional = {name: NotRequired[kind] for name, kind in kept.items() if name is not None}
         self.expected = {name: expected(feature) for name, feature in self.features.items()}
         kept_words = {contract["time"]: f"{A_TIME}, or null", contract["id"]: "a text, or null"}
-        self.expected |= {name: words for name, words in kept_words.items() if name}
+        self.expected |= {name: words for name, words in kept_words.items() if name is not None}
         self.row = record("Row", types | optional)
         self._one = TypeAdapter(self.row)
-        self._columns = {name: TypeAdapter(list_of(kind)) for name, kind in (types | kept).items() if name}
+        self._columns = {name: TypeAdapter(list_of(kind)) for name, kind in (types | kept).items() if name is not None}
 
     def one(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return a checked row.

@@ -4,7 +4,8 @@ Rows that break the contract go to a file beside the output, with their reasons.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,14 +16,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .. import UserError, say, tell
+from .. import UserError, champion, say, tell
 from ..bundle import Bundle, columns_of, load, replay
-from ..champion import read
 from ..checks import Checks
 
 CHUNK_ROWS = 20_000
 SAID_EVERY = 250_000  # rows
 BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
+READERS: dict[str, tuple[Callable[[str], Any], ...]] = {
+    "number": (float,),
+    "integer": (int, float),
+    "boolean": (lambda text: BOOLEANS[text.lower()],),
+}
 MODELS = Path("models")
 Row = dict[str, Any]
 
@@ -35,8 +40,9 @@ def chunks(path: Path) -> Iterator[list[Row]]:
     """
     try:
         if path.suffix == ".csv":
-            for frame in pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS):
-                yield [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
+            with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS) as frames:
+                for frame in frames:
+                    yield [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
         elif path.suffix == ".parquet":
             for batch in pq.ParquetFile(path).iter_batches(CHUNK_ROWS):
                 yield batch.to_pylist()
@@ -50,15 +56,9 @@ def plain(value: Any, kind: str) -> Any:
     """Return a cell as a request would carry it; what cannot be read so stays as it is, and the check refuses it."""
     if value is None or value == "" or value != value:
         return None
-    try:
-        if kind == "number" and isinstance(value, str):
-            return float(value)
-        if kind == "integer" and not isinstance(value, int):
-            return int(value) if float(value).is_integer() else float(value)
-        if kind == "boolean" and isinstance(value, str):
-            return BOOLEANS[value.lower()]
-    except (KeyError, ValueError):
-        return value
+    for read in READERS.get(kind, ()) if isinstance(value, str) else ():
+        with suppress(KeyError, ValueError):
+            return read(value)
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if kind == "id" else value
@@ -86,9 +86,9 @@ class Scorer:
         for number, row in enumerate(rows, first):
             read = {name: plain(value, self.kinds[name]) for name, value in row.items() if name in self.kinds}
             try:
-                good.append(({"row": number}, self.checks.one(read)))
+                good.append(({"row_number": number}, self.checks.one(read)))
             except UserError as error:
-                bad.append({"row": number, "reason": str(error), **row})
+                bad.append({"row_number": number, "reason": str(error), **row})
         if not good:
             return [], bad
         scores = self.bundle.scores(columns_of([row for _, row in good]))
@@ -102,7 +102,7 @@ class Scorer:
                     number | {name: row.get(name) for name in self.kept} | dict(zip(found, answer, strict=True))
                 )
             else:
-                bad.append(number | {"reason": "the model has no finite answer", **rows[number["row"] - first]})
+                bad.append(number | {"reason": "the model has no finite answer", **rows[number["row_number"] - first]})
         return scored, bad
 
 
@@ -136,7 +136,7 @@ class Output:
 
 def score(rows: Path, out: Path) -> str:
     """Write the answers to `out` and the bad rows to `<out>.bad.csv`; return what was done."""
-    version = read(MODELS / "champion.json")["version"]
+    version = champion.read(MODELS / "champion.json")["version"]
     if version is None:
         raise UserError("there is no champion yet; run `make pipeline`")
     if out.suffix not in (".csv", ".parquet"):
@@ -147,7 +147,7 @@ def score(rows: Path, out: Path) -> str:
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         good, bad = Output(Path(scratch, out.name)), Output(Path(scratch, bad_path.name))
-        for chunk in chunks(rows):
+        for chunk in filter(None, chunks(rows)):
             scored, refused = scorer.score(chunk, done)
             good.add(scored)
             bad.add(refused)

@@ -107,25 +107,24 @@ class Guard:
             await send(message)
 
         try:
-            body_read, app = False, self.app
+            app = self.app
             try:
                 self._admit(scope, headers)
                 if scope["method"] == "POST":
-                    scope["body"] = await self._body(receive)
+                    scope["body"] = await self._body(scope, receive)
                     app = self.posts.get(scope["path"], app)
                 elif {b"content-length", b"transfer-encoding"} & headers.keys():
-                    await self._body(receive)  # of no use, but not to be sent for ever
-                body_read = True
+                    await self._body(scope, receive)  # of no use, but not to be sent for ever
                 await app(scope, receive, answer)
             except Refusal as refusal:
-                await self._refuse(refusal, receive, answer, body_read)
+                await self._refuse(refusal, receive, answer, "body_ended" in scope)
         except ConnectionAbortedError:
             status = 499  # the client is gone
         except Exception:
             logger.exception("request failed", extra={"fields": {"request_id": request_id.decode()}})
             if not status:
                 told = f"something failed here; the log has it under request id {request_id.decode()}"
-                await self._refuse(Refusal(500, told), receive, answer, body_read=True)
+                await self._refuse(Refusal(500, told), receive, answer, body_ended=True)
         finally:
             self._note(scope, status, perf_counter() - begun, request_id)
 
@@ -158,7 +157,7 @@ class Guard:
                 return False
         return scheme.lower() in (b"basic", b"bearer") and self.keys.holds(given)
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
         chunks: list[bytes] = []
         size = 0
         try:
@@ -169,6 +168,7 @@ class Guard:
                         raise ConnectionAbortedError
                     chunk = message.get("body", b"")
                     if not message.get("more_body"):
+                        scope["body_ended"] = True
                         if size + len(chunk) > self.settings.max_body_bytes:
                             raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
                         return b"".join([*chunks, chunk]) if chunks else chunk
@@ -184,15 +184,15 @@ class Guard:
         finally:
             self.buffered -= size
 
-    async def _refuse(self, refusal: Refusal, receive: Receive, send: Send, body_read: bool) -> None:
+    async def _refuse(self, refusal: Refusal, receive: Receive, send: Send, body_ended: bool) -> None:
         """Answer at once, then read on for a bounded while: a client that still sends would not see the answer."""
         body = to_json({"error": refusal.sentence})
         headers = {"content-type": "application/json", "content-length": str(len(body)), **refusal.headers}
-        headers |= {} if body_read else {"connection": "close"}
+        headers |= {} if body_ended else {"connection": "close"}
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": refusal.status, "headers": raw})
-        await send({"type": "http.response.body", "body": body, "more_body": not body_read})
-        if body_read:
+        await send({"type": "http.response.body", "body": body, "more_body": not body_ended})
+        if body_ended:
             return
         left = DRAINED * self.settings.max_body_bytes
         with suppress(TimeoutError):

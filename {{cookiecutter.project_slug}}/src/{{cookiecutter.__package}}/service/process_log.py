@@ -62,9 +62,10 @@ class ProcessLog(logging.Handler):
 
     def close(self) -> None:
         """Write what waits, for a moment at most."""
-        with suppress(queue.Full):
-            self._lines.put_nowait(None)
-        self._thread.join(CLOSE_S)
+        if self._thread.is_alive():
+            with suppress(queue.Full):
+                self._lines.put_nowait(None)
+            self._thread.join(CLOSE_S)
         super().close()
 
     def _write(self) -> None:

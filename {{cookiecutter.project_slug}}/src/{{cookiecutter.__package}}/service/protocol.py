@@ -105,7 +105,9 @@ class Protocol:
     def __init__(self, contract: dict[str, Any], max_rows: int) -> None:
         self.checks, self.max_rows = Checks(contract), max_rows
         self.time, self.id, self.classes = contract["time"], contract["id"], contract["classes"]
-        self.kept = {column: name for column, name in ((self.id, "row_id"), (self.time, "row_time")) if column}
+        self.kept = {
+            column: name for column, name in ((self.id, "row_id"), (self.time, "row_time")) if column is not None
+        }
         self.texts = [f["name"] for f in contract["features"] if f["type"] in ("category", "datetime")]
         kinds = {bool: StrictBool, int: whole(*INTEGERS), str: StrictStr}
         kind: Any = kinds[type(self.classes[0])] if self.classes else Number
