@@ -21,6 +21,7 @@ from .protocol import Question, Refusal, new_ids
 from .settings import Settings
 
 LARGE_BYTES = 32 * 1024
+LONELY_TURNS = 8
 Read = Callable[[bytes], Question]
 
 
@@ -67,6 +68,12 @@ def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
     return Found(answers, b"\n".join([*lines, b""]), len(lines), outside, seconds)
 
 
+def _only(answers: list[bytes | Exception]) -> bytes:
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0]
+
+
 class Inference:
     """Answers requests of one service."""
 
@@ -74,6 +81,7 @@ class Inference:
         self.name, self.settings, self.counters, self.log = name, settings, counters, log
         self.thread = ThreadPoolExecutor(1)
         self.waiting = 0
+        self.arrived, self.lonely = 0, 0
         self.batch: list[tuple[Model, Question, asyncio.Future[bytes]]] = []
 
     async def answer(self, model: Model, body: bytes, read: Read) -> bytes:
@@ -86,16 +94,21 @@ class Inference:
             if len(body) > LARGE_BYTES:
                 return await self._answer_large(model, body, read)
             question, loop = read(body), asyncio.get_running_loop()
+            self.arrived += 1
+            if self.arrived == 1:
+                loop.call_soon(self._end_turn)
+            if self.lonely > LONELY_TURNS:
+                return _only(self._settle(model, answer(model, [question], self.name)))
             future: asyncio.Future[bytes] = loop.create_future()
             self.batch.append((model, question, future))
-            if len(self.batch) == 1:
-                loop.call_soon(self._answer_batch)
             return await future
         except Refusal as refusal:
             self.counters.failure.labels(self.name, str(refusal.status)).inc()
             raise
 
-    def _answer_batch(self) -> None:
+    def _end_turn(self) -> None:
+        """Answer what waits, at the end of a turn of the event loop. Requests that keep coming singly do not wait."""
+        self.lonely, self.arrived = (self.lonely + 1 if self.arrived == 1 else 0), 0
         batch, self.batch = self.batch, []
         for model in dict.fromkeys(model for model, _, _ in batch):  # one, unless a swap came between
             mine = [(question, future) for asked, question, future in batch if asked is model]
@@ -124,10 +137,7 @@ class Inference:
             raise Refusal(504, f"no answer within {self.settings.timeout_s:g} s; send fewer rows at once") from None
         finally:
             self.waiting -= 1
-        only = self._settle(model, found)[0]
-        if isinstance(only, Exception):
-            raise only
-        return only
+        return _only(self._settle(model, found))
 
     def _settle(self, model: Model, found: Found) -> list[bytes | Exception]:
         """Write the log and count, before anything is acknowledged."""
