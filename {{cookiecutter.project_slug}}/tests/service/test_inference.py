@@ -74,6 +74,30 @@ def test_answered_together_is_answered_as_alone(model, tmp_path, monkeypatch):
     assert [row for answer in at_once[:2] for row in without_ids(answer)["predictions"]] == each
 
 
+def test_requests_that_keep_coming_singly_do_not_wait_and_those_that_come_together_do(numbers, tmp_path, monkeypatch):
+    runs, question = [], (numbers, body_of([ROW]), numbers.protocol.read)
+    monkeypatch.setattr(module, "answer", lambda *a, real=module.answer: runs.append(len(a[1])) or real(*a))
+
+    async def singly_then_together():
+        answers = []
+        for _ in range(module.LONELY_TURNS + 1):
+            answers.append(await inference.answer(*question))
+            await asyncio.sleep(0)
+        with pytest.raises(StopIteration) as at_once:
+            inference.answer(*question).send(None)  # ends without ever giving way
+        await asyncio.sleep(0)
+        for _ in range(2):
+            answers += await asyncio.gather(*(inference.answer(*question) for _ in range(3)))
+            await asyncio.sleep(0)
+        return [*answers, at_once.value.value]
+
+    with inference_in(tmp_path) as inference:
+        answers = asyncio.run(singly_then_together())
+        assert len(logged(inference.log.folder)) == len(answers) == sum(runs)
+    assert {str(without_ids(answer)) for answer in answers} == {str(without_ids(answers[0]))}
+    assert runs[-4:] == [1, 1, 1, 3], "the first that come together again have not been waited for"
+
+
 def test_a_line_holds_what_was_asked_and_answered_and_no_more(model, tmp_path):
     rows = json.loads(model.example)["instances"]
     contract = model.contract

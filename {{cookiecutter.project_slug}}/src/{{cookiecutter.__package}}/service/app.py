@@ -6,7 +6,9 @@ import gc
 import hashlib
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,6 +34,7 @@ from .protocol import Refusal, is_ours
 from .settings import Settings
 
 NAME = __name__.partition(".")[0]
+STOP_S = 0.2
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -114,6 +117,14 @@ def page() -> Response:
     return Response(html, media_type="text/html", headers=headers)
 
 
+def stop_later() -> None:
+    """Let uvicorn stop a moment after SIGTERM: it hangs up at once on connections whose next request lies unread."""
+    stop = signal.getsignal(signal.SIGTERM)
+    if callable(stop) and threading.current_thread() is threading.main_thread():
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, lambda: loop.call_later(STOP_S, stop, signal.SIGTERM, None))
+
+
 def create_app(settings: Settings) -> Guard:
     """Return the application. It needs no model: it is live at once, and ready when a champion is there.
 
@@ -128,6 +139,7 @@ def create_app(settings: Settings) -> Guard:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        stop_later()
         process_log.start(settings.log_level, NAME, "uvicorn")
         for log in service.logs.values():
             log.repair()
