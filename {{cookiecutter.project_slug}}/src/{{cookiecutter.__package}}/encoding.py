@@ -42,7 +42,7 @@ def encode(features: Sequence[Mapping[str, Any]], columns: Columns) -> tuple[NDA
     for feature in features:
         values = columns[feature["name"]]
         if feature["type"] == "category":
-            texts.append(values if isinstance(values, list) else np.asarray(values, dtype=object))
+            texts.append(_texts(values))
         elif feature["type"] == "datetime":
             numbers += _parts(values)
         else:  # of a request's lists one array is made at once
@@ -50,9 +50,17 @@ def encode(features: Sequence[Mapping[str, Any]], columns: Columns) -> tuple[NDA
     rows = len((numbers or texts)[0])
     matrix = np.array(numbers, dtype=np.float64).reshape(-1, rows).T
     words = np.array(texts, dtype=object).reshape(-1, rows).T
-    words[(words == None) | (words != words)] = ""  # noqa: E711  element by element: None, and NaN
     with np.errstate(over="ignore"):
         return matrix.astype(np.float32, order="C"), words
+
+
+def _texts(values: Any) -> Any:
+    """Return the texts, None and NaN as ""."""
+    if isinstance(values, list):
+        return ["" if text is None or text != text else text for text in values]
+    texts = np.array(values, dtype=object)
+    texts[(texts == None) | (texts != texts)] = ""  # noqa: E711  element by element
+    return texts
 
 
 def _parts(values: Any) -> list[NDArray[np.float64]]:

@@ -47,10 +47,11 @@ class Segments:
             with suppress(OSError), path.open("r+b") as segment:
                 fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its process lives
                 size = segment.seek(0, os.SEEK_END)
+                segment.seek(max(0, size - 1))
+                if segment.read() in (b"", b"\n"):
+                    continue
                 start = segment.seek(max(0, size - TAIL_BYTES))
-                whole = start + segment.read().rfind(b"\n") + 1
-                if whole < size:
-                    segment.truncate(whole)
+                segment.truncate(start + segment.read().rfind(b"\n") + 1)
 
     def _open(self) -> None:
         self.close()
