@@ -11,7 +11,9 @@ def project(tmp_path, monkeypatch):
     LOCKS.parent.mkdir(parents=True)
 
 
-@pytest.mark.parametrize("text", ["", WHOLE[:7], WHOLE[:40], WHOLE[: WHOLE.index("path")], WHOLE[: WHOLE.index("md5") + 2]])
+@pytest.mark.parametrize(
+    "text", ["", WHOLE[:7], WHOLE[:40], WHOLE[: WHOLE.index("path")], WHOLE[: WHOLE.index("md5") + 2]]
+)
 def test_a_lock_that_stops_in_the_middle_is_put_aside(text, capsys):
     LOCK.write_text(text)
     mend()

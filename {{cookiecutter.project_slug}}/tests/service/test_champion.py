@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+import os
 import re
 import shutil
 
@@ -34,8 +35,13 @@ def counted(champion):
 def test_what_the_pointer_names_is_taken_up_once(champion, tmp_path):
     version = promote_numbers(tmp_path / "models", 1.0)
     assert look(champion) == (version, "")
-    shutil.rmtree(tmp_path / "models/versions")  # who looks again would miss it
+    shutil.rmtree(tmp_path / "models/versions")  # who loaded again would miss it,
+    stat = champion.pointer.stat()  # and who read the pointer again would find no JSON
+    champion.pointer.write_text("x" * stat.st_size)
+    os.utime(champion.pointer, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     taken = champion.model
+    assert look(champion) == (version, "")
+    point(tmp_path / "models", version)  # as when another version is blocked
     assert look(champion) == (version, "")
     assert champion.model is taken
     assert counted(champion) == [1, 0]
@@ -173,7 +179,7 @@ def test_values_beyond_what_training_saw_are_counted(tmp_path):
         feature |= {"seen": [-5, 5]} if feature["type"] == "number" else {}
     model = Model(bundle, max_rows=10)
     columns = {
-        "texts": ["one", "never", "two", "never"],
+        "texts": ["one", "never", None, "never"],
         "built": ["2020-01-01", None, "1000-01-01", "2020-01-01"],
         "input: size": [5, 5.1, None, -1e30],
     }
