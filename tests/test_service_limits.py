@@ -222,13 +222,12 @@ def p99(durations: list[float]) -> float:
 
 
 @pytest.mark.parametrize("kind", ["body", "head"])
-def test_clients_of_about_a_byte_a_second_cost_the_others_nothing(small: Project, kind: str) -> None:
-    """A body has its time, after which its client is told; a head has none (docs/decisions/0004-service.md)."""
+def test_clients_of_about_a_byte_a_second_are_sent_away_and_cost_the_others_nothing(small: Project, kind: str) -> None:
     with serving(small, env={"SERVICE_TIMEOUT_S": "2"}) as service:
         others(service, 0.5)
         before = service.resident_bytes
         alone, beside, told = list[float](), list[float](), Counter[str]()
-        for _ in range(2 if kind == "body" else 4):
+        for _ in range(2):
             statuses, durations = others(service, 1)
             assert set(statuses) == {200}
             alone += durations
@@ -237,8 +236,7 @@ def test_clients_of_about_a_byte_a_second_cost_the_others_nothing(small: Project
                 assert set(statuses) == {200}
                 assert durations[-1] < 2
                 beside += durations
-                if kind == "body":
-                    until(lambda waiting=slow.waiting: not waiting, f"all of {SLOW} slow clients to be told", 10)  # type: ignore[misc]
+                until(lambda waiting=slow.waiting: not waiting, f"all of {SLOW} slow clients to be sent away", 10)  # type: ignore[misc]
                 told += slow.statuses
         grown, tails = service.resident_bytes - before, [p99(sorted(each)) for each in (alone, beside)]
         print(
@@ -246,8 +244,19 @@ def test_clients_of_about_a_byte_a_second_cost_the_others_nothing(small: Project
             f"ratio {tails[1] / tails[0]:.2f} (target below 2); slow ones were told {dict(told)}; "
             f"resident + {grown / MIB:.1f} MiB"
         )
+        assert sum(told.values()) == 2 * SLOW
         assert kind == "head" or told["408"] > SLOW  # a byte that crosses the answer on its way may reset it
         assert grown < 32 * MIB
+
+
+def test_a_connection_without_a_request_is_closed_and_one_between_requests_is_kept(small: Project) -> None:
+    with serving(small, env={"SERVICE_TIMEOUT_S": "1"}) as service:
+        with service.connect(timeout=8) as silent, pytest.raises(ConnectionError):
+            silent.read()
+        with service.connect() as kept:
+            for _ in range(4):
+                assert kept.ask("/predict", body_of(service, 1)).status == 200
+                time.sleep(0.7)
 
 
 def test_a_body_that_does_not_arrive_is_408_and_the_connection_ends(small: Project) -> None:
