@@ -29,7 +29,7 @@ from services import Answer, Service, ask, logged, request, serving, together
 
 HANG_S = 2
 MUTATIONS, CLIENTS = 10_000, 8
-LEAK = re.compile(rb'Traceback|File "|\.py\b|site-packages|/(home|root|tmp|usr|work)/')
+LEAK = re.compile(rb'Traceback|File "|\.py\b|site-packages|/(home|root|tmp|usr|var)/')
 ROUTES = {"predict": "/predict", "infer": f"/v2/models/{PACKAGE}/infer"}
 
 

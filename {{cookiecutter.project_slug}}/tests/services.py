@@ -134,6 +134,7 @@ def ask(*args: Any, **more: Any) -> Answer:
 def running(settings: Settings) -> Iterator[Callable[..., Answer]]:
     """Start the service as a server does, yield what asks it, and end it."""
     guard = create_app(settings)
+    guard.log.put = lambda lines: None  # by a thread, which pytest's capture would miss
     lifespan: AsyncIterator[None] = guard.app.router.lifespan_context(guard.app)
     with asyncio.Runner() as runner:
         runner.run(lifespan.__aenter__())

@@ -118,9 +118,10 @@ def test_time_and_id_may_be_left_out_or_null():
         assert checks.one(row) == row
 
 
-def test_of_many_bad_values_the_first_is_told():
-    with pytest.raises(UserError, match=r"^inputs\[2\] \(x\)\[1\]: a number is expected$"):
+def test_of_many_bad_values_the_first_is_told_and_no_other_looked_at():
+    with pytest.raises(UserError, match=r"^inputs\[2\] \(x\)\[1\]: a number is expected$") as error:
         checks_of(Feature("x", "number")).column("x", [1, "a", "b"], "inputs[2] (x)")
+    assert error.value.__cause__.error_count() == 1
 
 
 AWKWARD = ["", " ", "a.b", "[0]", "ü£", 'quo"te', "new\nline", "self", "class", "__pydantic_config__", "model_config"]

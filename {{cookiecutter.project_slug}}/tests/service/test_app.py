@@ -1,8 +1,10 @@
+import asyncio
 import base64
 import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -24,7 +26,7 @@ from services import (
 )
 
 from {{ cookiecutter.__package }}.files import write_json
-from {{ cookiecutter.__package }}.service import champion
+from {{ cookiecutter.__package }}.service import app, champion
 from {{ cookiecutter.__package }}.service.protocol import Protocol
 
 NAME = "{{ cookiecutter.__package }}"
@@ -222,6 +224,26 @@ def test_the_next_start_repairs_what_the_last_one_tore(folder):
         path.write_bytes(b"{}\n{")
     with running(settings_in(folder)):
         assert [path.read_bytes() for path in torn] == [b"{}\n"] * 2
+
+
+def test_a_stop_reaches_the_server_a_moment_later(monkeypatch):
+    told = []
+    monkeypatch.setattr(app, "STOP_S", 0.1)
+
+    async def stop():
+        app.stop_later()
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert told == []
+        await asyncio.sleep(0.15)
+
+    before = signal.signal(signal.SIGTERM, lambda *given: told.append(given))
+    try:
+        asyncio.run(stop())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == [(signal.SIGTERM, None)]
 
 
 def start(**environment):

@@ -156,6 +156,7 @@ def test_tensors_are_read_as_the_same_rows(binary):
         ({"shape": [1, 2], "data": [[1, 2]]}, r"shape \[rows\]"),
         ({"shape": [1, 1], "data": [[1, 2]]}, r"shape \[rows\]|a number"),
         ({"shape": []}, r"inputs\[0\]\.shape: "),
+        ({"shape": ["1"]}, r"inputs\[0\]\.shape: "),
         ({"shape": [-1]}, r"shape \[rows\]"),
         ({"shape": [2], "data": [1, 1]}, "the inputs have different numbers of rows"),
         ({"data": [MARKER]}, r"inputs\[0\] \(petal length \(cm\)\)\[0\]: a number from 0 to 10 \(cm\), or null"),
