@@ -34,8 +34,6 @@ def describe(app: FastAPI, model: Model | None) -> dict[str, Any]:
     """Return the OpenAPI document; without a model it lacks the bodies that only a contract can tell."""
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
     components = document.setdefault("components", {}).setdefault("schemas", {})
-    components.pop("HTTPValidationError", None)
-    components.pop("ValidationError", None)
     if model:
         protocol = model.protocol
         for path, summary, kind in (
