@@ -122,6 +122,7 @@ async def exchange(
     if not sent:
         return Answer(0, {}, b"")
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
+    assert len(found) == len(sent[0]["headers"]), "a header stands twice"
     return Answer(sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:]))
 
 

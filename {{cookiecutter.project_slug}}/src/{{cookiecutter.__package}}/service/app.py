@@ -180,7 +180,7 @@ def create_app(settings: Settings) -> Guard:
     async def drift_report() -> Response:
         path = settings.reports_dir / "drift.html"
         if not path.exists():
-            raise Refusal(404, "there is no drift report yet; run `make monitor`")
+            raise Refusal(404, "there is no drift report yet; run `make pipeline`")
         return FileResponse(path, headers={"content-security-policy": "sandbox allow-scripts"})  # made from traffic
 
     @app.get("/model")

@@ -103,7 +103,10 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"].append((b"x-request-id", request_id))
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id),
+                ]  # a response may be sent again
             await send(message)
 
         try:
