@@ -209,7 +209,7 @@ def test_the_page_runs_its_own_script_and_style_and_nothing_else(folder):
 def test_the_drift_report_is_shown_in_a_sandbox(folder):
     with running(settings_in(folder)) as ask:
         missing = ask("GET", "/reports/drift.html")
-        assert (missing.status, "make monitor" in missing.json["error"]) == (404, True)
+        assert (missing.status, "make pipeline" in missing.json["error"]) == (404, True)
         (folder / "reports").mkdir()
         (folder / "reports/drift.html").write_text("<p>drift")
         report = ask("GET", "/reports/drift.html")
