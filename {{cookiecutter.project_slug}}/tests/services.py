@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bundles import linear_bundle
+from bundles import fitted_bundle, linear_bundle
 from rows import MULTICLASS, REGRESSION, valid_rows
 
 from {{ cookiecutter.__package }}.bundle import Bundle
@@ -147,3 +147,12 @@ def running(settings: Settings) -> Iterator[Callable[..., Answer]]:
                 logger.handlers.clear()
                 logger.propagate = True
                 logger.setLevel(logging.NOTSET)
+
+
+@contextmanager
+def serving(contract: Any, folder: Path) -> Iterator[tuple[Any, Callable[..., Answer]]]:
+    """Serve a small bundle of a contract from a folder; yield the bundle and what asks the service."""
+    made = fitted_bundle(folder / "models/draft", contract, valid_rows(contract, 40))
+    promote(folder / "models", made.path, made.version)
+    with running(settings_in(folder)) as ask:
+        yield made, ask

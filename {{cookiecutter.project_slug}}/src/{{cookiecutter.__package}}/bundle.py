@@ -51,6 +51,11 @@ class Bundle:
         return {"prediction": [classes[int(k)] for k in best], "probability": each or scores[:, -1].tolist()}
 
 
+def finite(scores: NDArray[np.float64]) -> list[bool]:
+    """Return for each row whether the model had a finite answer to it."""
+    return [bool(fine) for fine in np.isfinite(scores.reshape(len(scores), -1).sum(axis=1))]
+
+
 def tensors(numbers: NDArray[Any], texts: NDArray[Any]) -> dict[str, NDArray[Any]]:
     """Return what the graph is fed with: a tensor without columns is no input."""
     return {name: tensor for name, tensor in (("numbers", numbers), ("texts", texts)) if tensor.shape[1]}

@@ -95,7 +95,6 @@ class Checks:
     """The types of one contract."""
 
     def __init__(self, contract: dict[str, Any]) -> None:
-        self.contract = contract
         self.features = {feature["name"]: feature for feature in contract["features"]}
         types = {name: type_of(feature) for name, feature in self.features.items()}
         kept = {contract["time"]: Moment | None, contract["id"]: Text | None}

@@ -10,17 +10,16 @@ import sys
 import time
 
 import pytest
-from bundles import fitted_bundle
-from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
+from rows import BINARY, MULTICLASS, REGRESSION
 from services import (
     DEADLINE_S,
     MARKER,
     body_of,
     logged,
     point,
-    promote,
     promote_numbers,
     running,
+    serving,
     settings_in,
     tensors_of,
 )
@@ -38,9 +37,7 @@ ROW = {"label": 0.5, "output": 1}
 def served(request, tmp_path_factory):
     """Yield a bundle, what asks the service that serves it, and the service's folder."""
     folder = tmp_path_factory.mktemp(request.param.task)
-    made = fitted_bundle(folder / "models/draft", request.param, valid_rows(request.param, 40))
-    promote(folder / "models", made.path, made.version)
-    with running(settings_in(folder)) as ask:
+    with serving(request.param, folder) as (made, ask):
         yield made, ask, folder
 
 

@@ -1,9 +1,8 @@
 import re
 
 import pytest
-from bundles import fitted_bundle
-from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
-from services import promote, running, settings_in
+from rows import BINARY, MULTICLASS, REGRESSION
+from services import running, serving, settings_in
 
 NAMED, VERSION = "{name}", "{version}"
 ROUTES = {"/predict": {"post"}, "/feedback": {"post"}}  # infer is described by the Open Inference Protocol
@@ -15,10 +14,7 @@ for path in (f"/v2/models/{NAMED}", f"/v2/models/{NAMED}/versions/{VERSION}"):
 @pytest.fixture(scope="module", params=[BINARY, MULTICLASS, REGRESSION], ids=lambda contract: contract.task)
 def served(request, tmp_path_factory):
     """Return a contract and the document of a service that serves it."""
-    folder = tmp_path_factory.mktemp(request.param.task)
-    made = fitted_bundle(folder / "models/draft", request.param, valid_rows(request.param, 40))
-    promote(folder / "models", made.path, made.version)
-    with running(settings_in(folder)) as ask:
+    with serving(request.param, tmp_path_factory.mktemp(request.param.task)) as (_, ask):
         return request.param, ask("GET", "/openapi.json").json
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import UserError, champion, say, tell
-from ..bundle import Bundle, columns_of, load, replay
+from ..bundle import Bundle, columns_of, finite, load, replay
 from ..checks import Checks
 
 CHUNK_ROWS = 20_000
@@ -92,9 +91,8 @@ class Scorer:
         if not good:
             return [], bad
         scores = self.bundle.scores(columns_of([row for _, row in good]))
-        finite = np.isfinite(scores.reshape(len(scores), -1).sum(axis=1))
         found = self.bundle.answers(scores)
-        answers = zip(good, finite, *found.values(), strict=True)
+        answers = zip(good, finite(scores), *found.values(), strict=True)
         scored = []
         for (number, row), fine, *answer in answers:
             if fine:

@@ -142,7 +142,10 @@ class Guard:
         if scope["method"] == "POST":
             _read_type(headers)
         if int(headers.get(b"content-length", b"0")) > self.settings.max_body_bytes:
-            raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
+            raise self._too_large()
+
+    def _too_large(self) -> Refusal:
+        return Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
 
     def _known(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         """Return whether a request needs no key or brings one."""
@@ -167,17 +170,15 @@ class Guard:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ConnectionAbortedError
-                    chunk = message.get("body", b"")
+                    chunks.append(message.get("body", b""))
+                    size += len(chunks[-1])
+                    self.buffered += len(chunks[-1])
                     if not message.get("more_body"):
                         scope["body_ended"] = True
-                        if size + len(chunk) > self.settings.max_body_bytes:
-                            raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
-                        return b"".join([*chunks, chunk]) if chunks else chunk
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    self.buffered += len(chunk)
                     if size > self.settings.max_body_bytes:
-                        raise Refusal(413, f"the body is larger than {self.settings.max_body_bytes} bytes")
+                        raise self._too_large()
+                    if "body_ended" in scope:
+                        return b"".join(chunks)
                     if self.buffered > self.settings.max_buffered_bytes:
                         raise Refusal(503, "too many bodies at once; try again", {"retry-after": "1"})
         except TimeoutError:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import NamedTuple
 
-import numpy as np
 from pydantic_core import to_json
 
+from ..bundle import finite
 from .champion import Model
 from .counters import Counters
 from .prediction_log import Segments
@@ -44,7 +44,7 @@ def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
     scores, outside = model.scores(columns)
     count = len(scores)
     seconds = perf_counter() - begun
-    finite = np.isfinite(scores.reshape(count, -1).sum(axis=1))
+    fine = finite(scores)
     found = {"id": new_ids(count), **model.bundle.answers(scores)}
     each = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
     rows = zip(*columns.values(), strict=True)
@@ -55,7 +55,7 @@ def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
     for question in questions:
         begin, end = end, end + question.rows
         mine = [(one, kept, next(rows)) for one, kept in zip(each[begin:end], question.kept, strict=True)]
-        if not all(finite[begin:end]):
+        if not all(fine[begin:end]):
             answers.append(Refusal(400, "the model has no finite answer to one of these rows"))
             continue
         for one, kept, row in mine:
