@@ -124,7 +124,7 @@ class Project:
 
     def stages(self, *names: str) -> Done:
         """Run the commands of some stages without DVC, one after another, and return the last."""
-        return self.run("bash", "-ec", "\n".join(map(self.command, names)))
+        return self.run("bash", "-ec", "\n".join(f"({self.command(name)})" for name in names))
 
     def python(self, code: str, *arguments: str, timeout: float = 300) -> Any:
         """Run Python code in the project's environment and return the JSON of its last line."""

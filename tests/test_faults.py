@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import pytest
 from projects import PACKAGE, Project, finished, started
 
 KILLS = 10
@@ -92,7 +93,7 @@ def test_track_killed_in_mid_run_leaves_one_finished_run_after_the_next_repro(sm
             except sqlite3.OperationalError:  # the tables are being made
                 return False
 
-    with started(small, "bash", "-c", f"exec {small.command('track')}") as track:
+    with started(small, "bash", "-c", small.command("track")) as track:
         while not in_mid_run():
             assert not finished(track, 0.01), "track was done before it could be killed"
         track.send_signal(signal.SIGKILL)
@@ -134,9 +135,10 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_a_stage_ends_with_the_repro_that_was_killed(built: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # DVC runs a stage in the user's own
+def test_a_stage_ends_with_the_repro_that_was_killed(built: Project, tmp_path: Path, shell: str) -> None:
     project = built.copy(tmp_path).chilled()
-    with started(project, "python", "-u", "-m", "dvc", "repro", "train") as repro:
+    with started(project, "python", "-u", "-m", "dvc", "repro", "train", env={"SHELL": shell}) as repro:
         assert repro.stdout
         while "fitting" not in repro.stdout.readline():
             assert repro.poll() is None, "dvc ended before the model was being fitted"
