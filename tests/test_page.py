@@ -327,11 +327,13 @@ def test_facts_are_those_of_the_version_that_is_served(page: Page) -> None:
     assert page.text("#reasons") == page.service.project.json("reports/drift.json")["reasons"][0]
 
 
-def test_drift_report_opens_beside_the_page(page: Page) -> None:
-    link = page.all("#report")[0]
+@pytest.mark.parametrize(("place", "name"), [(0, "drift"), (1, "loop")])
+def test_reports_open_beside_the_page(page: Page, place: int, name: str) -> None:
+    link = page.all("#reports a")[place]
     assert link.get_dom_attribute("target") == "_blank"
     assert link.get_dom_attribute("rel") == "noopener"
-    assert ask(page.service, f"/{link.get_dom_attribute('href')}").status == 200
+    assert link.get_dom_attribute("href") == f"reports/{name}.html"
+    assert ask(page.service, f"/reports/{name}.html").status == 200
 
 
 def test_keyboard_reaches_everything_in_order_and_the_focus_is_seen(page: Page) -> None:
@@ -348,7 +350,8 @@ def test_keyboard_reaches_everything_in_order_and_the_focus_is_seen(page: Page) 
         assert page.run(seen) == "solid", element.get_attribute("outerHTML")
         reached.append(element.get_dom_attribute("name") or element.text)
     names = list(example(page.service)["instances"][0])
-    assert reached == [*names, "Predict", "Another example", "Open the drift report", "Model card"]
+    links = ["Open the drift report", "How it went over time", "Model card"]
+    assert reached == [*names, "Predict", "Another example", *links]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

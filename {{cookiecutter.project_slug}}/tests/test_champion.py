@@ -15,21 +15,26 @@ def pointer(tmp_path, monkeypatch):
     return tmp_path / "champion.json"
 
 
-def test_a_move_keeps_the_one_before_and_what_is_blocked(pointer):
-    write_json(pointer, {"version": "a", "previous": None, "blocked": ["x"]})
-    assert move(pointer, read(pointer), "b")
-    assert read(pointer) == {"version": "b", "previous": "a", "blocked": ["x"]}
+def to(version):
+    """Return the pointer that names a version."""
+    return NOBODY | {"version": version}
+
+
+def test_a_move_writes_what_it_is_given(pointer):
+    moved = {"version": "b", "previous": "a", "blocked": ["x"]}
+    assert move(pointer, NOBODY, moved)
+    assert read(pointer) == moved
 
 
 def test_a_move_from_what_is_no_longer_there_does_nothing(pointer):
-    assert move(pointer, NOBODY, "a")
-    assert not move(pointer, NOBODY, "b")
+    assert move(pointer, NOBODY, to("a"))
+    assert not move(pointer, NOBODY, to("b"))
     assert read(pointer)["version"] == "a"
 
 
 def test_of_many_promotions_at_once_exactly_one_wins(pointer):
     won = []
-    race = [Thread(target=lambda name=name: move(pointer, NOBODY, name) and won.append(name)) for name in "abcdefgh"]
+    race = [Thread(target=lambda v=v: move(pointer, NOBODY, to(v)) and won.append(v)) for v in "abcdefgh"]
     for thread in race:
         thread.start()
     for thread in race:

@@ -2,19 +2,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from rows import BINARY, REGRESSION, valid_rows
+from traffic import MONITOR as P
 
-from {{ cookiecutter.__package }}.drift import examine
-from {{ cookiecutter.__package }}.params import MonitorParams
+from {{ cookiecutter.__package }}.drift import difference, draw, examine, plain, sentence
 
-P = MonitorParams(min_rows=200, alpha=0.01, min_shift=0.1, min_share_shift=0.05)
 FEATURES, OTHERS = BINARY.to_json()["features"], REGRESSION.to_json()["features"]
 LENGTH, ORIGIN = "petal length (cm)", "probabilities"
 
 
-def statuses(current, reference=None, features=FEATURES):
-    """Return column -> status, against other rows of the same contract."""
+def findings(current, reference=None, features=FEATURES):
+    """Return column -> finding, against other rows of the same contract."""
     reference = valid_rows(BINARY, 1000) if reference is None else reference
-    return {finding["column"]: finding["status"] for finding in examine(reference, current, features, P)[0]}
+    return {found["column"]: found for found in examine(dict(reference), dict(current), features, P)}
+
+
+def statuses(*args):
+    """Return column -> status."""
+    return {column: found["status"] for column, found in findings(*args).items()}
 
 
 def test_rows_of_the_same_contract_have_not_drifted():
@@ -30,7 +34,7 @@ def test_a_number_that_moved_has_drifted_and_the_others_have_not():
 def test_a_shift_too_small_to_matter_is_no_drift_however_certain():
     reference, rows = valid_rows(BINARY, 20_000), valid_rows(BINARY, 20_000, seed=1)
     rows[LENGTH] += 0.15
-    found = {finding["column"]: finding for finding in examine(reference, rows, FEATURES, P)[0]}[LENGTH]
+    found = findings(rows, reference)[LENGTH]
     assert found["status"] == "ok"
     assert found["p_value"] < P.alpha / len(FEATURES)
 
@@ -41,10 +45,23 @@ def test_categories_whose_shares_moved_have_drifted():
     assert statuses(rows)[ORIGIN] == "drift"
 
 
-def test_a_category_never_seen_before_counts_as_rare():
-    rows = valid_rows(BINARY, 500, seed=1)
-    rows.loc[:150, ORIGIN] = "z"
-    assert statuses(rows)[ORIGIN] == "drift"
+@pytest.mark.parametrize(("rows", "status"), [(151, "drift"), (3, "new category")])
+def test_a_category_never_seen_before_is_counted_and_pooled_with_the_rare_ones(rows, status):
+    now = valid_rows(BINARY, 500, seed=1)
+    now.loc[: rows - 1, ORIGIN] = "z"
+    found = findings(now)[ORIGIN]
+    assert (found["status"], found["unseen"]) == (status, rows)
+    assert f"{rows} rows with a category that training never saw" in sentence(found, "category")
+
+
+def test_a_missing_share_that_grew_is_a_finding_of_its_own():
+    now = valid_rows(BINARY, 1000, seed=1)
+    now.loc[::8, LENGTH] = np.nan
+    found = findings(now)[LENGTH]
+    assert found["status"] == "missing"
+    assert found["missing"]["now"] > 0.12 > found["missing"]["then"]
+    assert sentence(found, "number").startswith(f"{LENGTH}: missing in a share of 0.1")
+    assert "missing" not in findings(now.head(30))[LENGTH], "chance explains it in 30 rows"
 
 
 def test_dates_that_moved_have_drifted():
@@ -66,9 +83,33 @@ def test_a_column_that_is_absent_is_told():
     assert statuses(valid_rows(BINARY, 300, seed=1).drop(columns=LENGTH))[LENGTH] == "absent"
 
 
-def test_columns_of_which_none_can_be_judged_say_so_and_nothing_is_drawn():
-    reference, rows = valid_rows(BINARY, 300), valid_rows(BINARY, 300, seed=1)
-    assert statuses(rows, reference.assign(**{LENGTH: np.nan}))[LENGTH] == "no reference"
-    findings, page = examine(reference, pd.DataFrame(index=range(300)), FEATURES, P)
-    assert {finding["status"] for finding in findings} == {"absent"}
-    assert page == ""
+def test_a_column_without_rows_is_empty_and_one_without_reference_says_so():
+    rows = valid_rows(BINARY, 300, seed=1)
+    assert statuses(rows.head(0))[LENGTH] == "empty"
+    assert statuses(rows, valid_rows(BINARY, 300).assign(**{LENGTH: np.nan}))[LENGTH] == "no reference"
+
+
+def test_a_constant_reference_is_no_division_by_zero():
+    rows = valid_rows(BINARY, 300, seed=1)
+    assert statuses(rows, valid_rows(BINARY, 300).assign(**{LENGTH: 5.0}))[LENGTH] == "drift"
+
+
+def test_the_page_shows_the_columns_that_could_be_judged_by_the_numbers_of_the_report():
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    then, now = valid_rows(BINARY, 400), valid_rows(BINARY, 400, seed=1).drop(columns="scores")
+    found = examine(dict(then), dict(now), FEATURES, P)
+    html = draw(dict(then), dict(now), FEATURES, found)
+    assert LENGTH in html
+    assert draw(dict(then), {}, FEATURES, examine(dict(then), {}, FEATURES, P)) == ""
+    definition = DataDefinition(numerical_columns=[LENGTH], categorical_columns=[ORIGIN])
+    sides = [pd.DataFrame({LENGTH: side[LENGTH], ORIGIN: side[ORIGIN]}).dropna() for side in (then, now)]
+    metrics = [ValueDrift(column=LENGTH, method="wasserstein"), ValueDrift(column=ORIGIN, method="jensenshannon")]
+    data = [Dataset.from_pandas(side, data_definition=definition) for side in sides]
+    theirs = [float(one["value"]) for one in Report(metrics).run(data[1], data[0]).dict()["metrics"]]
+    ours = [
+        difference(plain(sides[0][name], common), plain(sides[1][name], common), common is not None)[1]
+        for name, common in ((LENGTH, None), (ORIGIN, pd.Index(["a", "b", "c"])))
+    ]
+    assert theirs == pytest.approx([ours[0], ours[1] * np.log(2) ** 0.5], abs=1e-6)  # its distance has base e

@@ -24,13 +24,13 @@ def read(path: Path) -> Champion:
     return champion
 
 
-def move(path: Path, seen: Champion, version: str) -> bool:
-    """Point at `version` if the pointer still says what was `seen`, and return whether it did: of two, one wins."""
+def move(path: Path, seen: Champion, to: Champion) -> bool:
+    """Write `to` if the pointer still says what was `seen`, and return whether it did: of two, one wins."""
     LOCK.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(LOCK):
         if read(path) != seen:
             return False
-        write_json(path, {"version": version, "previous": seen["version"], "blocked": seen["blocked"]})
+        write_json(path, to)
         return True
 
 

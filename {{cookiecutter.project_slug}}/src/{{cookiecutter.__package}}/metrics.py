@@ -123,10 +123,10 @@ def auc(y: NDArray[np.bool_], score: Floats, block: Integers, weights: Floats) -
     return np.asarray(((weights @ pairs) * weights).sum(axis=1) / (positives * negatives))
 
 
-def metrics(
-    task: str, y: NDArray[Any], scores: Floats, threshold: float, block: Integers, weights: Floats, level: float
-) -> dict[str, Metric]:
-    """Return metric -> value, low, high. The loss that the gate decides by comes first."""
+def estimates(
+    task: str, y: NDArray[Any], scores: Floats, threshold: float, block: Integers, weights: Floats
+) -> dict[str, Floats]:
+    """Return metric -> its value in each draw, the estimate first. The loss that the gate decides by comes first."""
 
     def mean(values: NDArray[Any], of: NDArray[Any] | None = None) -> Floats:
         return total(values, block, weights) / total(np.ones(len(y)) if of is None else of, block, weights)
@@ -152,6 +152,14 @@ def metrics(
             found["balanced_accuracy"] = np.nanmean([mean(right & of, of) for of in truth.T], axis=0)
             found["brier"] = mean(np.square(scores - truth).sum(axis=1))
         found["calibration_error"] = calibration_error(task, y, scores, block, weights)
+    return found
+
+
+def metrics(
+    task: str, y: NDArray[Any], scores: Floats, threshold: float, block: Integers, weights: Floats, level: float
+) -> dict[str, Metric]:
+    """Return metric -> value, low, high."""
+    found = estimates(task, y, scores, threshold, block, weights)
     return {name: interval(values, level) for name, values in found.items()}
 
 

@@ -89,6 +89,18 @@ class MonitorParams(Section):
     alpha: float = Field(gt=0, lt=1)
     min_shift: float = Field(ge=0)
     min_share_shift: float = Share
+    min_missing: float = Share
+    min_calibration_gap: float = Field(ge=0)
+    metric: str | None
+    margin: float = Share
+    window_rows: int = Count
+    window_days: int = Count
+    windows: int = Count
+    windows_below: int = Count
+    fresh_labels: int = Count
+    fresh_days: int = Count
+    keep_logs_days: int = Count
+    keep_snapshots_days: int = Count
 
 
 SECTIONS: dict[str, type[Section]] = {

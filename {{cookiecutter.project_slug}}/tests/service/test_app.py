@@ -203,13 +203,14 @@ def test_the_page_runs_its_own_script_and_style_and_nothing_else(folder):
     assert not re.search(r"(src|href)=\"(https?:)?//", markup)
 
 
-def test_the_drift_report_is_shown_in_a_sandbox(folder):
+@pytest.mark.parametrize("name", ["drift.html", "loop.html"])
+def test_a_report_is_shown_in_a_sandbox(folder, name):
     with running(settings_in(folder)) as ask:
-        missing = ask("GET", "/reports/drift.html")
+        missing = ask("GET", f"/reports/{name}")
         assert (missing.status, "make pipeline" in missing.json["error"]) == (404, True)
         (folder / "reports").mkdir()
-        (folder / "reports/drift.html").write_text("<p>drift")
-        report = ask("GET", "/reports/drift.html")
+        (folder / "reports" / name).write_text("<p>drift")
+        report = ask("GET", f"/reports/{name}")
     assert (report.status, report.body) == (200, b"<p>drift")
     assert report.headers["content-type"].startswith("text/html")
     assert report.headers["content-security-policy"] == "sandbox allow-scripts"

@@ -177,10 +177,11 @@ def create_app(settings: Settings) -> Guard:
         return shown
 
     @app.get("/reports/drift.html", include_in_schema=False)
-    async def drift_report() -> Response:
-        path = settings.reports_dir / "drift.html"
+    @app.get("/reports/loop.html", include_in_schema=False)
+    async def report(request: Request) -> Response:
+        path = settings.reports_dir / Path(request.url.path).name
         if not path.exists():
-            raise Refusal(404, "there is no drift report yet; run `make pipeline`")
+            raise Refusal(404, "there is no such report yet; run `make pipeline`")
         return FileResponse(path, headers={"content-security-policy": "sandbox allow-scripts"})  # made from traffic
 
     @app.get("/model")

@@ -1,66 +1,261 @@
-"""Stage `monitor`: the champion's reference and the snapshots of its traffic -> a drift report and a decision.
+"""Stage `monitor`: snapshots of the traffic, the champion's reference and promise -> a drift report and a decision.
 
-Drift of the inputs alone says `watch`, never more. Below the least number of predictions nothing is said.
+Covariates inform (`watch`), labels trigger (`retrain`): by `performance`, if the newest windows fall below what was
+promised beyond chance and margin, or by `fresh_labels`, if enough came back to try a challenger. Nothing is remembered:
+the same snapshots and champion give the same report.
 """
 
-import html
-import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from .. import run, say
 from ..champion import read
+from ..drift import draw, examine, sentence
 from ..files import read_json, write, write_json
-from ..params import MonitorParams, load
+from ..loop import page
+from ..metrics import Floats, Integers, blocks, calibration_bins, draws, encode_target, estimates, interval, total
+from ..params import EvaluateParams, MonitorParams, load
 
-Finding = dict[str, Any]
+Report = dict[str, Any]
+METRICS = {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}
+LOWER = ("log_loss", "rmse", "mae", "brier", "calibration_error")  # is better
+SHOWN = 12  # newest windows of the champion, examined and shown; of the versions before it, as many as count
+PREDICTION = "(prediction)"
 
 
-def decide(version: str | None, rows: int, findings: list[Finding], p: MonitorParams) -> dict[str, Any]:
-    """Return the decision with its reasons, one sentence a finding."""
-    report = {"decision": "watch", "version": version, "rows": rows, "columns": findings}
-    if version is None or rows < p.min_rows:
-        missing = f"{rows:,} predictions are on record; monitor.min_rows asks for {p.min_rows:,}"
-        reasons = ["there is no champion yet, and so nothing that could drift" if version is None else missing]
-        return report | {"decision": "insufficient_data", "reasons": reasons}
-    reasons = [
-        f"{f['column']}: {f['status']}" + (f", shifted by {f['shift']:.3f}" if "shift" in f else "")
-        for f in findings
-        if f["status"] != "ok"
-    ]
-    return (
-        report | {"reasons": reasons} if reasons else report | {"decision": "ok", "reasons": ["no column has drifted"]}
+class Window(NamedTuple):
+    """Rows `first` to before `end`, in order of time; `whole` unless it is what is left over at the end."""
+
+    first: int
+    end: int
+    whole: bool
+
+
+def windows(days: Integers | None, is_labelled: NDArray[np.bool_], p: MonitorParams) -> Iterator[Window]:
+    """Yield windows of at least `window_rows` labelled rows and, where rows have days, `window_days` undivided ones.
+
+    Rows after the last label count whether labelled or not.
+    """
+    count, first = len(is_labelled), 0
+    last = int(np.flatnonzero(is_labelled).max(initial=-1)) + 1
+    so_far = np.cumsum(np.where(np.arange(count) < last, is_labelled, True))
+    while first < count:
+        before = so_far[first - 1] if first else 0
+        end = int(np.searchsorted(so_far, before + p.window_rows)) + 1
+        whole = end <= count
+        if days is not None:
+            last_day = max(days[first] + p.window_days - 1, days[min(end, count) - 1])
+            whole, end = whole and bool(days[-1] >= last_day), int(np.searchsorted(days, last_day, "right"))
+        yield Window(first, min(end, count), whole)
+        first = end
+
+
+def performance(
+    contract: Report,
+    metric: str,
+    promise: Report,
+    y: NDArray[Any],
+    scores: Floats,
+    block: Integers,
+    p: MonitorParams,
+    e: EvaluateParams,
+) -> Report:
+    """Return the metric of labelled rows, how far it is below the promise, and mean predicted against observed.
+
+    The promise is an estimate too, with a spread of its own: as wide as its interval says.
+    """
+    task, weights = contract["task"], draws(block, e.resamples, e.seed)
+    live = estimates(task, y, scores, contract["threshold"], block, weights)[metric]
+    value, (low, high) = promise[metric], promise["intervals"][metric]
+    spread = (high - low) / 2 / NormalDist().inv_cdf((1 + e.level) / 2)
+    promised = value + spread * np.r_[0, np.random.default_rng(e.seed).standard_normal(e.resamples)]
+    drop = interval((live - promised) if metric in LOWER else (promised - live), e.level)
+    _, predicted, observed = calibration_bins(task, y, scores)
+    scale = (float(np.std(y)) or 1.0) if task == "regression" else 1.0
+    gap = interval(
+        total((predicted - observed) / scale, block, weights) / total(np.ones(len(y)), block, weights), e.level
     )
+    return {
+        "live": interval(live, e.level),
+        "promised": {"value": value, "low": low, "high": high},
+        "drop": drop,
+        "below": drop["low"] is not None and drop["low"] > p.margin * abs(value),
+        "mean_predicted": round(float(np.mean(predicted)), 6),
+        "mean_observed": round(float(np.mean(observed)), 6),
+        "gap": gap,
+    }
 
 
-def page(report: dict[str, Any]) -> str:
-    """Return the decision as a page, for as long as there is nothing to draw."""
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in report["reasons"])
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Drift</title>'
-    return f"{head}<h1>{report['decision']}</h1><ul>{reasons}</ul></html>\n"
+def fallen(below: Sequence[bool], p: MonitorParams) -> bool:
+    """Return whether the newest windows say that the promise is not kept."""
+    return sum(below[-p.windows :]) >= p.windows_below
 
 
-def main(champion_path: Path, versions: Path, production_dir: Path, report_path: Path, page_path: Path) -> str:
-    """Write drift.json and drift.html."""
-    p, version = load(MonitorParams), read(champion_path)["version"]
-    snapshots = sorted(production_dir.glob("*.parquet"))
-    findings: list[Finding] = []
-    rows, drawn = 0, ""
-    if version and snapshots:
-        os.environ["DO_NOT_TRACK"] = "true"  # read when evidently is imported; here, since that takes seconds
-        import pandas as pd
+class Traffic:
+    """What one version answered, in order of time, and what it had promised."""
 
-        from ..drift import examine
+    def __init__(self, home: Path, snapshots: list[Path], p: MonitorParams, e: EvaluateParams) -> None:
+        self.version, self.home, self.p, self.e = home.name, home, p, e
+        self.contract, self.promise = read_json(home / "bundle/contract.json"), read_json(home / "promise.json")
+        self.task, self.timed = self.contract["task"], self.contract["time"] is not None
+        self.metric = p.metric or METRICS[self.task]
+        rows = pd.concat([pd.read_parquet(path) for path in snapshots], ignore_index=True)
+        asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
+        moment = rows["row_time"].fillna(asked) if self.timed else asked
+        order = np.argsort(moment.to_numpy(), kind="stable")
+        self.rows, self.moment = rows.iloc[order].reset_index(drop=True), moment.iloc[order].reset_index(drop=True)
+        days = self.moment.to_numpy().astype("datetime64[D]").astype(np.int64) if self.timed else None
+        self.is_labelled = self.rows["label"].notna().to_numpy()
+        self.windows = [w for w in windows(days, self.is_labelled, p) if w.whole or w.end - w.first >= p.min_rows]
 
-        current = pd.concat(map(pd.read_parquet, snapshots), ignore_index=True)
-        rows, bundle = len(current), versions / version / "bundle"
-        if rows >= p.min_rows:
-            say("monitor", f"comparing {rows:,} predictions with the reference of {version}")
-            reference = pd.read_parquet(bundle / "reference/features.parquet")
-            findings, drawn = examine(reference, current, read_json(bundle / "contract.json")["features"], p)
-    report = decide(version, rows, findings, p)
-    write_json(report_path, report)
-    write(page_path, drawn or page(report))
+    def scores(self, rows: pd.DataFrame) -> Floats:
+        """Return what the model said of the rows, in the shape of a bundle's scores."""
+        found = rows[[name for name in rows if str(name).startswith("score")]].to_numpy(np.float64)
+        if self.task == "binary":
+            return np.column_stack([1 - found[:, 0], found[:, 0]])
+        return found if self.task == "multiclass" else found[:, 0]
+
+    def told(self, scores: Floats) -> pd.Series:
+        """Return the scores as a column that can drift: of many classes the likeliest, else the number."""
+        if self.task == "multiclass":
+            return pd.Series([str(self.contract["classes"][k]) for k in scores.argmax(axis=1)], dtype="str")
+        return pd.Series(scores[:, 1] if self.task == "binary" else scores)
+
+    def judge(self, window: Window) -> Report:
+        """Return what a window's labels say, nothing where they are too few."""
+        chosen = np.flatnonzero(self.is_labelled[window.first : window.end]) + window.first
+        if not window.whole or len(chosen) < self.p.window_rows:
+            return dict.fromkeys(("live", "promised", "drop", "mean_predicted", "mean_observed", "gap")) | {
+                "below": False
+            }
+        rows = self.rows.iloc[chosen]
+        y = encode_target(rows["label"], self.contract["classes"])
+        times = self.moment.iloc[chosen] if self.timed else None
+        block, _ = blocks(times, np.arange(len(y), dtype=np.uint64))
+        return performance(self.contract, self.metric, self.promise, y, self.scores(rows), block, self.p, self.e)
+
+    def examine(self, window: Window, is_drawn: bool) -> tuple[list[Report], str]:
+        """Return a finding for each column, the prediction last, with its sentence; and Evidently's page if asked."""
+        rows, reference = self.rows.iloc[window.first : window.end], self.home / "bundle/reference"
+        columns, predicted = (pd.read_parquet(reference / f"{name}.parquet") for name in ("features", "predictions"))
+        then = {str(name): values for name, values in columns.items()}
+        then[PREDICTION] = self.told(np.array(predicted["score"].tolist(), dtype=np.float64))
+        now = {n: rows[f"features.{n}"] for f in self.contract["features"] if f"features.{(n := f['name'])}" in rows}
+        now[PREDICTION] = self.told(self.scores(rows))
+        kind = "category" if self.task == "multiclass" else "number"
+        features = [*self.contract["features"], {"name": PREDICTION, "type": kind, "categories": []}]
+        kinds = {feature["name"]: feature["type"] for feature in features}
+        found = examine(then, now, features, self.p)
+        told = [finding | {"sentence": sentence(finding, kinds[finding["column"]])} for finding in found]
+        return told, draw(then, now, features, found) if is_drawn else ""
+
+    def report(self, window: Window, columns: list[Report]) -> Report:
+        """Return one window as the report has it; without times its rows are numbered from 1."""
+        ends = (window.first, window.end - 1)
+        place = [f"{self.moment[at]:%Y-%m-%d}" if self.timed else f"{at + 1}" for at in ends]
+        drifted = [finding["column"] for finding in columns if finding["status"] not in ("ok", "constant")]
+        about = {"version": self.version, "from": place[0], "to": place[1], "rows": window.end - window.first}
+        labelled = int(self.is_labelled[window.first : window.end].sum())
+        return about | {"labelled": labelled, "drifted": drifted} | self.judge(window)
+
+
+def fresh(snapshots: list[Path], timed: bool) -> dict[str, int]:
+    """Return how many labelled rows are in no batch yet, and on how many days."""
+    if not snapshots:
+        return {"rows": 0, "days": 0}
+    columns = ["time", "row_time", "label", "batch"]
+    rows = pd.concat(
+        [pd.read_parquet(path, columns=columns).assign(label=lambda x: x["label"].notna()) for path in snapshots]
+    )
+    rows = rows[rows["label"] & rows["batch"].isna()]
+    asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
+    days = (rows["row_time"].fillna(asked) if timed else asked).dt.floor("D").nunique()
+    return {"rows": len(rows), "days": int(days)}
+
+
+def decide(report: Report, p: MonitorParams, timed: bool) -> Report:
+    """Return the report with its decision and reasons, the labels' first."""
+    if report["version"] is None:
+        return report | {
+            "decision": "insufficient_data",
+            "reasons": ["there is no champion yet, and so nothing that could drift"],
+        }
+    mine = [w for w in report["windows"] if w["version"] == report["version"]]
+    judged = [w for w in mine if w["live"]][-p.windows :]
+    reasons, back, metric = [], report["fresh"], report["metric"]
+    if fallen([w["below"] for w in judged], p):
+        below = [w for w in judged if w["below"]]
+        said = ", ".join(f"{w['live']['value']} [{w['live']['low']}, {w['live']['high']}]" for w in below)
+        low, value, high = (judged[-1]["promised"][key] for key in ("low", "value", "high"))
+        reasons.append(
+            f"performance: {metric} was {said} in {len(below)} of the last {len(judged)} windows, worse than "
+            f"the promised {value} [{low}, {high}] by more than monitor.margin {p.margin} of it"
+        )
+    if back["rows"] >= p.fresh_labels and (not timed or back["days"] >= p.fresh_days):
+        reasons.append(f"fresh_labels: {back['rows']:,} labelled rows of {back['days']} days are in no batch yet")
+    triggers = [reason.split(":")[0] for reason in reasons]
+    if report["rows"] < p.min_rows and not triggers:
+        said = f"{report['rows']:,} predictions are on record; monitor.min_rows asks for {p.min_rows:,}"
+        return report | {"decision": "insufficient_data", "reasons": [said], "triggers": []}
+    watched = [finding["sentence"] for finding in report["columns"] if finding["status"] != "ok"]
+    gap = judged[-1]["gap"] if judged else {"low": 0.0, "high": 0.0}
+    if max(gap["low"], -gap["high"]) > p.min_calibration_gap:
+        watched.append(
+            f"calibration: {judged[-1]['mean_predicted']} was predicted on average and {judged[-1]['mean_observed']} "
+            f"observed; the gap is {gap['value']} [{gap['low']}, {gap['high']}]"
+        )
+    decision = "retrain" if triggers else "watch" if watched else "ok"
+    kept = ", and the promise is kept" if judged else "; no labels speak of the promise yet"
+    return report | {
+        "decision": decision,
+        "reasons": reasons + watched or [f"no column has drifted{kept}"],
+        "triggers": triggers,
+    }
+
+
+def main(champion_path: Path, versions: Path, production_dir: Path, *outs: Path) -> str:
+    """Write drift.json, drift.html and loop.html."""
+    p, e, champion = load(MonitorParams), load(EvaluateParams), read(champion_path)["version"]
+    by_version: dict[str, list[Path]] = {}
+    for path in sorted(production_dir.glob("*.parquet")):  # <day>-<version>
+        by_version.setdefault(path.stem[11:], []).append(path)
+    traffic = [
+        Traffic(versions / v, found, p, e)
+        for v, found in by_version.items()
+        if (versions / v / "promise.json").exists()
+    ]
+    traffic.sort(key=lambda one: one.rows["time"].min())
+    mine = next((one for one in traffic if one.version == champion), None)
+    timed = mine.timed if mine else False
+    report: Report = {"version": champion, "rows": len(mine.rows) if mine else 0}
+    report["labelled"] = int(mine.is_labelled.sum()) if mine else 0
+    report["fresh"] = fresh([path for found in by_version.values() for path in found], timed)
+    report["others"] = {one.version: len(one.rows) for one in traffic if one is not mine}
+    report |= {"metric": mine.metric if mine else None, "metric_falls": bool(mine and mine.metric in LOWER)}
+    report |= {"columns": [], "windows": []}
+    drawn = ""
+    shown = [(one, w) for one in traffic for w in one.windows[-(SHOWN if one is mine else p.windows) :]]
+    whole = [window for window in mine.windows if window.whole] if mine else []
+    newest = (whole or mine.windows)[-1] if mine and mine.windows else None
+    if shown:
+        say("monitor", f"comparing {sum(w.end - w.first for _, w in shown):,} predictions in {len(shown)} windows")
+    for one, window in shown:
+        is_newest = one is mine and window == newest
+        columns, html = one.examine(window, is_newest)
+        report["windows"].append(one.report(window, columns))
+        if is_newest:
+            report["columns"], drawn = columns, html
+    report = decide(report, p, timed)
+    drift_path, drift_page, loop_page = outs
+    write_json(drift_path, report)
+    write(loop_page, page(report))
+    write(drift_page, drawn or page(report))
     return f"{report['decision']}: {'; '.join(report['reasons'])}"
 
 

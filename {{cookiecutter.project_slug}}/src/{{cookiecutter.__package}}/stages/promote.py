@@ -195,7 +195,7 @@ def settled(version: str, champion: Champion, versions: Path) -> Decision | None
     if version == champion["version"]:
         return {"decision": "unchanged", "reasons": [f"the challenger is the champion {version}"]}
     if version in champion["blocked"]:
-        reason = f"blocked: {version} was rolled back; take it off `blocked` in models/champion.json to try it again"
+        reason = f"blocked: {version} was rolled back; `make unblock VERSION={version}` lets it be tried again"
         return {"decision": "refused", "reasons": [reason]}
     written = versions / version / "decision.json"
     decision: Decision = read_json(written) if written.exists() else {}
@@ -256,7 +256,8 @@ def main(*paths: Path) -> str:
                     write_json(scratch / f"{name}.json", facts)
                 write(scratch / "card.md", card(decision, metrics, receipt, challenger.contract))
                 np.save(scratch / "train_rows.npy", trained)
-    if decision["decision"] == "promoted" and not move(champion_path, champion, challenger.version):
+    to: Champion = {**champion, "version": challenger.version, "previous": champion["version"]}
+    if decision["decision"] == "promoted" and not move(champion_path, champion, to):
         decision = {"decision": "refused", "reasons": ["the champion changed meanwhile; run `dvc repro` again"]}
     decision = names | decision
     write_json(decision_path, decision)

@@ -1,0 +1,118 @@
+"""Labelled rows of production -> a batch in `data/labelled/`, then `dvc repro`: the gate decides, the service swaps.
+
+Which batch a row went to is written in its snapshot first, and a batch is written from there: cut short, the next run
+completes it. A row goes back once.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import say, tell
+from ..contract import Contract
+from ..files import read_json
+from ..schema import CONTRACT
+from .mend import mend
+from .snapshot import PRODUCTION, save, snapshot, track
+
+LABELLED, BATCHES = Path("data/labelled"), Path("data/batches")
+UNFIT, KNOWN = "(unfit)", "(known)"  # not names of batches: why a row goes into none
+
+
+def labelled(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame | None:
+    """Return the labelled rows of a snapshot in the contract's columns, None if it was made by another contract.
+
+    A row without an id takes its prediction's, one without a time the request's.
+    """
+    columns: dict[str, Any] = {}
+    if contract.id:
+        columns[contract.id] = rows["row_id"].fillna(rows["id"])
+    if contract.time:
+        asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
+        columns[contract.time] = rows["row_time"].fillna(asked)
+    try:
+        columns |= {feature.name: rows[f"features.{feature.name}"] for feature in contract.features}
+        columns[contract.target] = rows["label"]
+        return pd.DataFrame(columns).astype(contract.dtypes)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def mark(production: Path, labelled_dir: Path, batches: Path, contract: Contract) -> list[Path]:
+    """Write into the snapshots which batch each labelled row goes to; return the snapshots that changed."""
+    fresh: dict[Path, pd.DataFrame] = {}
+    marks: dict[Path, pd.Series] = {}
+    for path in sorted(production.glob("*.parquet")):
+        rows = pd.read_parquet(path)
+        rows = rows[rows["label"].notna() & rows["batch"].isna()]
+        if len(rows):
+            found = labelled(rows, contract)
+            marks[path] = pd.Series(UNFIT if found is None else None, rows.index, dtype="str")
+            if found is not None:
+                fresh[path] = found
+    if fresh:
+        together = pd.concat(list(fresh.values()), ignore_index=True)
+        known = pd.Series(False, together.index)
+        if contract.id:
+            ids = together[contract.id]
+            earlier = [pd.read_parquet(path, columns=[contract.id]) for path in sorted(batches.glob("*.parquet"))]
+            known = ids.duplicated(keep="last") | ids.isin(pd.concat(earlier)[contract.id] if earlier else [])
+        name = _name(together.loc[~known, contract.time] if contract.time else None, labelled_dir)
+        where, end = known.map({True: KNOWN, False: name}), 0
+        for path, found in fresh.items():
+            begin, end = end, end + len(found)
+            marks[path] = pd.Series(where[begin:end].to_numpy(), found.index, dtype="str")
+    for path, mine in marks.items():
+        rows = pd.read_parquet(path)
+        rows.loc[mine.index, "batch"] = mine
+        save(path, rows)
+    return list(marks)
+
+
+def _name(times: pd.Series | None, labelled_dir: Path) -> str:
+    name = "returned" if times is None or times.empty else f"returned-{times.min():%Y%m%d}-{times.max():%Y%m%d}"
+    taken = {path.name.split(".")[0] for path in labelled_dir.iterdir()}
+    return next(free for free in [name, *(f"{name}-{number}" for number in range(2, 10_000))] if free not in taken)
+
+
+def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Path, int]:
+    """Write every batch that the snapshots speak of and that is not there yet; return them with their rows."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for path in sorted(production.glob("*.parquet")):
+        rows = pd.read_parquet(path)
+        for name, mine in rows.groupby("batch"):
+            there = (labelled_dir / f"{name}.parquet", labelled_dir / f"{name}.parquet.dvc")
+            if name not in (UNFIT, KNOWN) and not any(item.exists() for item in there):
+                found = labelled(mine, contract)
+                parts.setdefault(str(name), []).extend([] if found is None else [found])
+    written = {}
+    for name, frames in parts.items():
+        rows, path = pd.concat(frames, ignore_index=True), labelled_dir / f"{name}.parquet"
+        save(path, rows)
+        written[path] = len(rows)
+    return written
+
+
+def retrain() -> str:
+    """Return the gate's verdict on what came back."""
+    say("retrain", snapshot())
+    changed = mark(PRODUCTION, LABELLED, BATCHES, CONTRACT)
+    batches = deliver(PRODUCTION, LABELLED, CONTRACT)
+    track([*changed, *batches])
+    for path, rows in batches.items():
+        say("retrain", f"{rows:,} labelled rows are now {path}")
+    if not batches:
+        say("retrain", "nothing new is labelled")
+    mend()
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+    decision = read_json(Path("reports/decision.json"))
+    return f"{decision['version']} {decision['decision']}: {'; '.join(decision['reasons'])}"
+
+
+if __name__ == "__main__":
+    tell(retrain)

@@ -1,0 +1,127 @@
+import subprocess
+
+import pandas as pd
+import pytest
+from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
+from traffic import as_snapshot
+
+from {{ cookiecutter.__package }}.commands import retrain as module
+from {{ cookiecutter.__package }}.commands.retrain import KNOWN, UNFIT, deliver, mark
+from {{ cookiecutter.__package }}.commands.snapshot import save
+from {{ cookiecutter.__package }}.files import write_json
+
+CONTRACTS = pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION], ids=lambda contract: contract.task)
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("data/production", "data/labelled", "data/batches", "reports"):
+        (tmp_path / name).mkdir(parents=True)
+
+
+def produce(contract, rows, name="2026-01-01-abc", **more):
+    """Write a snapshot and return its path."""
+    path = module.PRODUCTION / f"{name}.parquet"
+    save(
+        path,
+        as_snapshot(
+            contract, rows, [0.5] * len(rows) if len(contract.classes) < 3 else [[0.2, 0.3, 0.5]] * len(rows), **more
+        ),
+    )
+    return path
+
+
+def come_back(contract):
+    """Return what one retraining brings: batch -> rows."""
+    changed = mark(module.PRODUCTION, module.LABELLED, module.BATCHES, contract)
+    return changed, {path.stem: pd.read_parquet(path) for path in deliver(module.PRODUCTION, module.LABELLED, contract)}
+
+
+@CONTRACTS
+def test_labelled_rows_come_back_once_in_the_columns_of_the_contract(contract):
+    rows = valid_rows(contract, 40, seed=1)
+    path = produce(contract, rows)
+    changed, batches = come_back(contract)
+    assert changed == [path]
+    (name,) = batches
+    assert name == ("returned-20240101-20240110" if contract.time else "returned")
+    pd.testing.assert_frame_equal(batches[name], rows)
+    assert set(pd.read_parquet(path)["batch"]) == {name}
+    assert come_back(contract) == ([], {})
+
+
+def test_a_row_without_id_and_time_takes_those_of_its_prediction():
+    rows = valid_rows(BINARY, 5, seed=1)
+    path = produce(BINARY, rows)
+    seen = pd.read_parquet(path).assign(row_id=None, row_time=pd.NaT)
+    save(path, seen.astype({"row_id": "str", "row_time": "datetime64[us]"}))
+    _, batches = come_back(BINARY)
+    (batch,) = batches.values()
+    assert batch["row"].tolist() == [f"p{k}" for k in range(5)]
+    assert str(batch["day"][0]) == "2026-01-01 00:00:00"
+
+
+def test_rows_without_a_label_wait():
+    produce(BINARY, valid_rows(BINARY, 5, seed=1), is_labelled=False)
+    assert come_back(BINARY) == ([], {})
+
+
+def test_a_row_that_is_in_the_data_already_does_not_come_back_twice():
+    rows = valid_rows(BINARY, 20, seed=1)
+    rows.iloc[:5].to_parquet("data/batches/history.parquet")
+    path = produce(BINARY, pd.concat([rows, rows.iloc[10:12]], ignore_index=True))
+    _, batches = come_back(BINARY)
+    (batch,) = batches.values()
+    assert sorted(batch["row"]) == sorted(rows["row"][5:])
+    assert (pd.read_parquet(path)["batch"] == KNOWN).sum() == 7
+
+
+def test_rows_of_another_contract_stay_where_they_are():
+    path = produce(REGRESSION, valid_rows(REGRESSION, 5, seed=1))
+    _, batches = come_back(BINARY)
+    assert batches == {}
+    assert set(pd.read_parquet(path)["batch"]) == {UNFIT}
+
+
+def test_cut_short_after_the_marks_the_next_run_writes_the_batch():
+    rows = valid_rows(BINARY, 20, seed=1)
+    produce(BINARY, rows)
+    mark(module.PRODUCTION, module.LABELLED, module.BATCHES, BINARY)
+    changed, batches = come_back(BINARY)
+    assert changed == []
+    pd.testing.assert_frame_equal(*batches.values(), rows)
+
+
+def test_a_batch_that_dvc_keeps_elsewhere_is_not_written_anew_and_its_name_is_taken():
+    rows = valid_rows(BINARY, 40, seed=1)
+    produce(BINARY, rows)
+    come_back(BINARY)
+    (path,) = module.LABELLED.iterdir()
+    path.rename(path.with_name(f"{path.name}.dvc"))
+    produce(BINARY, rows.assign(row=[f"new {k}" for k in range(40)]), name="2026-01-02-abc")
+    _, batches = come_back(BINARY)
+    assert list(batches) == [f"{path.stem}-2"]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_nothing_new_is_said_and_the_pipeline_runs_all_the_same(code, monkeypatch, capsys):
+    ran = []
+
+    def dvc(command, **_):
+        ran.append(command[1:])
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(module, "snapshot", lambda: "nothing")
+    monkeypatch.setattr(subprocess, "run", dvc)
+    write_json(
+        module.Path("reports/decision.json"), {"version": "abc", "decision": "unchanged", "reasons": ["as before"]}
+    )
+    if code:
+        with pytest.raises(SystemExit) as ended:
+            module.retrain()
+        assert ended.value.code == code
+    else:
+        assert module.retrain() == "abc unchanged: as before"
+    assert ran == [["-m", "dvc", "repro"]]
+    assert "nothing new is labelled" in capsys.readouterr().out
