@@ -3,13 +3,16 @@
 """Print as JSON what a project's monitor says of simulated windows and of its own flights, each case with its target.
 
 `python drift_cases.py <runs>` in the project's folder, its `src` on PYTHONPATH. The parameters are those of its
-params.yaml but for those that a target names. The flights need a champion; `--without-flights` leaves them out.
-A case is a dict: what was looked for, in windows of how many rows, how often it was found, and how often it must be.
+params.yaml but for those that a target names. Its pipeline must have run.
+
+A case is what was looked for, in windows of `n` rows, `found` so often in `of` runs, and `at_least` or `at_most` the
+share of them in which it must be.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import zlib
@@ -23,15 +26,15 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before NumPy: there is a process for
 
 import numpy as np
 import pandas as pd
-from flight_delays import bundle as bundles
 from flight_delays import metrics
+from flight_delays.bundle import load as load_bundle
 from flight_delays.champion import read
 from flight_delays.drift import examine, sentence
-from flight_delays.files import read_json, write_json
 from flight_delays.params import EvaluateParams, ExportParams, MonitorParams, load
 from flight_delays.stages import monitor
 
-SEED = 7
+Line = dict[str, object]
+SEED, CHUNK = 7, 5
 ALARMS = ("drift", "missing")  # statuses; the others say that a column cannot be judged
 FEW, MANY = np.array([0.4, 0.3, 0.2, 0.1]), (1 / np.arange(1, 31)) / (1 / np.arange(1, 31)).sum()
 SKEWED_SD = np.sqrt((np.e - 1) * np.e)  # of a lognormal number
@@ -176,27 +179,30 @@ def ever(said: list[bool]) -> bool:
     return any(monitor.fallen(said[:end], P) for end in range(1, len(said) + 1))
 
 
-def row(name: str, n: int | None, found: list[bool], is_caught: bool, share: float) -> dict[str, object]:
-    """Return a line of the table."""
+def line(name: str, n: int | None, found: list[bool], **bound: float) -> Line:
+    """Return a line of the table; without a bound it is for information."""
     count, of = sum(found), len(found)
-    holds = count >= share * of if is_caught else count <= share * of
-    target = {"at_least" if is_caught else "at_most": share}
-    return {"case": name, "n": n, "found": count, "of": of, **target, "holds": holds}
+    holds = bound.get("at_least", 0) * of <= count <= bound.get("at_most", 1) * of
+    return {"case": name, "n": n, "found": count, "of": of, **bound, "holds": holds}
 
 
-def simulated(runs: int, pool: ProcessPoolExecutor) -> Iterator[dict[str, object]]:
-    """Yield the cases of columns and of labels."""
-    chunk = max(1, runs // 20)
+def of_columns(runs: int, pool: ProcessPoolExecutor) -> Iterator[Line]:
+    """Yield the cases of drifting columns."""
     for case in CASES:
-        found = list(pool.map(partial(flagged, case), range(runs), chunksize=chunk))
-        yield row(f"{case.name}: {'caught' if case.is_caught else 'alarms'}", case.n, found, case.is_caught, case.share)
-    fell = list(pool.map(partial(below, FALLEN_ACCURACY, P.windows), range(runs), chunksize=chunk))
+        found = list(pool.map(partial(flagged, case), range(runs), chunksize=CHUNK))
+        name = f"{case.name}: {'caught' if case.is_caught else 'alarms'}"
+        yield line(name, case.n, found, **{"at_least" if case.is_caught else "at_most": case.share})
+
+
+def of_labels(runs: int, pool: ProcessPoolExecutor) -> Iterator[Line]:
+    """Yield the cases of a falling and of a kept accuracy."""
+    fallen = list(pool.map(partial(below, FALLEN_ACCURACY, P.windows), range(runs), chunksize=CHUNK))
     for windows, share in ((2, 0.9), (3, 0.95)):
-        name = f"accuracy {ACCURACY} to {FALLEN_ACCURACY}: `performance` within {windows} windows"
-        yield row(name, LABELLED_ROWS, [ever(said[:windows]) for said in fell], True, share)
-    kept = list(pool.map(partial(below, ACCURACY, WINDOWS), range(runs), chunksize=chunk))
-    name = f"accuracy {ACCURACY} all along: `performance` ever in {WINDOWS} windows"
-    yield row(name, LABELLED_ROWS, list(map(ever, kept)), False, 0.1)
+        name = f"accuracy {ACCURACY:.2f} to {FALLEN_ACCURACY:.2f}: `performance` within {windows} windows"
+        yield line(name, LABELLED_ROWS, [ever(said[:windows]) for said in fallen], at_least=share)
+    kept = list(pool.map(partial(below, ACCURACY, WINDOWS), range(runs), chunksize=CHUNK))
+    name = f"accuracy {ACCURACY:.2f} throughout: `performance` ever in {WINDOWS} windows"
+    yield line(name, LABELLED_ROWS, list(map(ever, kept)), at_most=0.1)
 
 
 def decision(columns: list[dict[str, object]], n: int) -> str:
@@ -206,59 +212,138 @@ def decision(columns: list[dict[str, object]], n: int) -> str:
     return str(monitor.decide(report | {"windows": []}, P, False)["decision"])
 
 
-def broken(values: pd.Series, is_category: bool) -> dict[str, list[pd.Series | None]]:
-    """Return status -> columns that must get it."""
-    value = values.dropna().iloc[0]
-    other, mixed = pd.Series(range(len(values))).astype("int64" if is_category else "str"), values.astype(object)
-    mixed.iloc[7] = 7 if is_category else "seven"
-    found = {
-        "empty": [values.iloc[:0]],
-        "constant": [pd.Series([value] * len(values))],
-        "all missing": [pd.Series([None] * len(values), dtype=values.dtype)],
-        "wrong type": [other, mixed],
-        "absent": [None],
-    }
+def broken(values: pd.Series, is_category: bool) -> Iterator[tuple[str, pd.Series | None]]:
+    """Yield statuses and columns that must get them."""
+    value, count, mixed = values.dropna().iloc[0], len(values), values.astype(object)
+    mixed.iloc[0] = 7 if is_category else "seven"
+    yield "empty", values.iloc[:0]
+    yield "constant", pd.Series([value] * count)
+    yield "all missing", values.mask(values.index >= 0)
+    yield "absent", None
+    yield "wrong type", pd.Series(range(count)).astype("int64" if is_category else "str")
+    yield "wrong type", mixed
     if is_category:
-        return found | {"new category": [values.where(values.index != 7, "never seen")]}
-    return found | {"infinite": [values.where(values.index != 7, sign * np.inf) for sign in (1, -1)]}
+        yield "new category", values.where(values.index > 0, "never seen")
+    else:
+        yield "infinite", values.astype(float).where(values.index > 0, np.inf)
+        yield "infinite", values.astype(float).where(values.index > 0, -np.inf)
 
 
-def statuses(n: int = 1000) -> Iterator[dict[str, object]]:
-    """Yield, for each thing that can be wrong with a column, how many columns say so and are watched."""
+def says(reference: dict[str, pd.Series], current: dict[str, pd.Series], name: str, status: str) -> bool:
+    """Return whether the column gets the status and the window is watched; an error counts as silence."""
+    try:
+        found = examine(reference, current, FEATURES, P)
+        told = next(finding["status"] for finding in found if finding["column"] == name)
+    except Exception as error:  # whatever it is, the monitor would have ended with it
+        told = repr(error)
+    if told != status:
+        print(f"the column {name!r}: {told} where {status!r} is expected", file=sys.stderr)
+    return told == status and decision(found, max(map(len, current.values()))) == "watch"
+
+
+def statuses(n: int = 1000) -> Iterator[Line]:
+    """Yield, for each thing that can be wrong with a column, how many columns say so."""
     random = generator("statuses", 0)
     reference, current = rows(random, ROWS), rows(random, n)
     said: dict[str, list[bool]] = {}
     for name, values in current.items():
-        for status, columns in broken(values.astype(float) if KINDS[name] == "number" else values, KINDS[name] == "category").items():
-            for column in columns:
-                window = {**current, name: column} if column is not None else {k: v for k, v in current.items() if k != name}
-                try:
-                    found = examine(reference, window, FEATURES, P)
-                    told = {finding["column"]: finding["status"] for finding in found}[name]
-                    good = told == status and decision(found, n) == "watch"
-                except Exception as error:
-                    told, good = repr(error), False
-                if not good:
-                    print(f"{name}: {told} where {status} is expected", file=sys.stderr)
-                said.setdefault(status, []).append(good)
+        for status, column in broken(values, KINDS[name] == "category"):
+            window = current | {name: column}
+            if column is None:
+                del window[name]
+            said.setdefault(status, []).append(says(reference, window, name, status))
     for status, found in said.items():
-        yield row(f"a column that is {status}: says so", n, found, True, 1)
-    few = rows(random, P.min_rows - 1)
-    told = decision(examine(reference, few, FEATURES, P), P.min_rows - 1)
-    yield row("fewer rows than the minimum: `insufficient_data`", P.min_rows - 1, [told == "insufficient_data"], True, 1)
+        yield line(f"a column that deserves `{status}`: says so", n, found, at_least=1)
+    few = P.min_rows - 1
+    told = decision(examine(reference, rows(random, few), FEATURES, P), few)
+    yield line("fewer rows than the minimum: `insufficient_data`", few, [told == "insufficient_data"], at_least=1)
+
+
+def save(path: Path, flights: pd.DataFrame, scores: np.ndarray, contract: dict[str, object]) -> None:
+    """Write flights that were answered and came back with their labels, as the project's snapshots have them."""
+    time, number = flights[contract["time"]], flights[contract["id"]]
+    columns = {"id": number, "time": time.map(lambda at: f"{at.isoformat()}+00:00"), "row_id": number, "row_time": time}
+    columns |= {"score": scores[:, 1], "label": flights[contract["target"]].astype("boolean")}
+    columns["batch"] = pd.Series(None, flights.index, dtype="str")
+    names = [feature["name"] for feature in contract["features"]]
+    pd.DataFrame(columns | {f"features.{name}": flights[name] for name in names}).to_parquet(path, index=False)
+
+
+def september(home: Path, folder: Path) -> Iterator[Line]:
+    """Yield the cases of the champion's test set: its promise is the average of these very flights."""
+    champion, flights = load_bundle(home / "bundle"), pd.read_parquet("data/split/test.parquet")
+    save(folder / "september.parquet", flights, champion.scores(flights), champion.contract)
+    traffic = monitor.Traffic(home, [folder / "september.parquet"], P, E)
+    day = traffic.moment.dt.floor("D").rank(method="dense").to_numpy(np.int64)  # from 1
+    ends = range(P.window_days, int(day.max()) + 1)
+    weeks = [np.searchsorted(day, [end - P.window_days + 1, end + 1]) for end in ends]
+    under = [traffic.judge(monitor.Window(int(first), int(end), True))["below"] for first, end in weeks]
+    alone = [monitor.fallen([said], P) for said in under]
+    yield line("flights, September in order of time: `performance`", None, fell(traffic), at_most=0)
+    late = []
+    for first in range(1, P.window_days + 1):
+        kept = traffic.rows[day >= first]
+        kept.to_parquet(folder / "later.parquet", index=False)
+        late.append(any(fell(monitor.Traffic(home, [folder / "later.parquet"], P, E))))
+    yield line("the same, traffic from the 1st, 2nd, ... 7th on: `performance`", None, late, at_most=0)
+    yield line("flights, any 7 days of September alone: `performance`", None, alone, at_most=0)
+    yield line("the same: below the promise, which takes two in three windows to count", None, under)
+
+
+def fell(traffic: monitor.Traffic) -> list[bool]:
+    """Return, after each window, whether the labels ask for a retrain."""
+    said = [judged["below"] for judged in map(traffic.judge, traffic.windows) if judged["live"]]
+    return [monitor.fallen(said[: end + 1], P) for end in range(len(said))]
+
+
+def weekly(home: Path, folder: Path) -> Iterator[Line]:
+    """Yield the cases of all history, each week against flights of the other weeks.
+
+    The champion learnt from all but September, so what it answers before is better than what it promised.
+    """
+    champion, flights = load_bundle(home / "bundle"), pd.read_parquet("data/batches/history.parquet")
+    flights = flights.sort_values(champion.contract["time"], kind="stable", ignore_index=True)
+    scores, names = champion.scores(flights), [feature["name"] for feature in champion.contract["features"]]
+    save(folder / "history.parquet", flights, scores, champion.contract)
+    other = folder / home.name
+    (other / "bundle/reference").mkdir(parents=True)
+    for name in ("promise.json", "bundle/contract.json"):
+        shutil.copy(home / name, other / name)
+    traffic = monitor.Traffic(other, [folder / "history.parquet"], P, E)
+    about = {"version": other.name, "fresh": {"rows": 0, "days": 0}, "metric": traffic.metric}
+    windows, decisions = [], []
+    for window in traffic.windows:
+        rest = np.r_[: window.first, window.end : len(flights)]
+        chosen = generator("weekly", window.first).choice(rest, ROWS, replace=False)
+        flights.loc[chosen, names].to_parquet(other / "bundle/reference/features.parquet", index=False)
+        pd.DataFrame({"score": list(scores[chosen])}).to_parquet(other / "bundle/reference/predictions.parquet")
+        columns, _ = traffic.examine(window, False)
+        windows.append(traffic.report(window, columns))
+        report = about | {"rows": window.end, "columns": columns, "windows": windows}
+        decisions.append(monitor.decide(report, P, True)["decision"])
+    for asked, bound in (("watch", {"at_least": 0.5}), ("retrain", {"at_most": 0})):
+        found = [decided == asked for decided in decisions]
+        yield line(f"flights, weeks of January to September against the rest: `{asked}`", None, found, **bound)
+
+
+def real() -> Iterator[Line]:
+    """Yield the cases of the project's own flights."""
+    home = Path("models/versions", read(Path("models/champion.json"))["version"])
+    with tempfile.TemporaryDirectory() as folder:
+        yield from september(home, Path(folder))
+        yield from weekly(home, Path(folder))
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", type=int)
-    parser.add_argument("--without-flights", action="store_true")
-    arguments = parser.parse_args()
-    found = []
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=int, help="of each simulated case")
+    runs, found = parser.parse_args().runs, []
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for line in (*simulated(arguments.runs, pool), *statuses()):
-            found.append(line)
-            print(line, file=sys.stderr)
+        for done in (real(), statuses(), of_columns(runs, pool), of_labels(runs, pool)):
+            for one in done:
+                print(f"{one['found']} of {one['of']}: {one['case']}", file=sys.stderr)
+                found.append(one)
     print(json.dumps(found))
 
 

@@ -188,14 +188,16 @@ import pandas as pd
 {source}
 
 def main(labelled_dir: Path, batches_dir: Path, stream_path: Path, report_path: Path) -> str:
-    """Write the batches, a stream of a tenth of them, and the counts."""
-    history = read_source(load(IngestParams))[CONTRACT.columns]
+    """Write the batches, a fifth of the rows as stream (the newest, without times any), and the counts."""
+    rows = read_source(load(IngestParams))[CONTRACT.columns]
+    rows = rows if CONTRACT.time else rows.sample(frac=1, random_state=1, ignore_index=True)
+    history, stream = rows.iloc[: len(rows) * 4 // 5], rows.iloc[len(rows) * 4 // 5 :]
     came_back = labelled(labelled_dir, CONTRACT)
     with folder(batches_dir) as scratch:
         for name, batch in ({{HISTORY: history}} | came_back).items():
             batch.to_parquet(scratch / f"{{name}}.parquet", index=False)
     with folder(stream_path.parent) as scratch:
-        history.tail(len(history) // 10).to_parquet(scratch / stream_path.name, index=False)
+        stream.to_parquet(scratch / stream_path.name, index=False)
     write_json(report_path, {{"history": len(history), "returned": {{n: len(b) for n, b in came_back.items()}}}})
     return f"{{len(history):,}} rows made, {{len(came_back)}} batches returned"
 

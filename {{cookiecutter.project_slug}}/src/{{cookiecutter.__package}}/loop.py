@@ -24,14 +24,15 @@ STYLE = """:root { color-scheme: light dark; --page: #fff; --ink: #1c1f24; --qui
   --accent: #1d5bb8; --band: #d9e4f5; --good: #1a6e3c; --warn: #8a5300; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --page: #121418; --ink: #e8e9eb; --quiet: #a4aab4; --line: #2c3037;
   --accent: #8ab4f8; --band: #24344d; --good: #74cf97; --warn: #eab464; --bad: #ff9d94; } }
-body { max-width: 74rem; margin: 0 auto; padding: 1.5rem clamp(1rem, 4vw, 2rem); background: var(--page);
+body { max-width: 80rem; margin: 0 auto; padding: 1.5rem clamp(1rem, 4vw, 2rem); background: var(--page);
   color: var(--ink); font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { margin-top: 2rem; font-size: 1.0625rem; } p, li { max-width: 48rem; }
 .good { color: var(--good); } .warn { color: var(--warn); } .bad { color: var(--bad); } .quiet { color: var(--quiet); }
 .wide { overflow-x: auto; margin-top: 1rem; } table { border-collapse: collapse; font-size: .875rem; }
-th, td { padding: .375rem 1.25rem .375rem 0; border-bottom: 1px solid var(--line); text-align: left; }
-th, td { vertical-align: top; white-space: nowrap; } th { color: var(--quiet); font-weight: 400; }
+th, td { padding: .375rem 1rem .375rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
+th { color: var(--quiet); font-weight: 400; overflow-wrap: normal; } td { white-space: nowrap; }
 td:is(:first-child, :last-child) { min-width: 5.5rem; max-width: 20rem; white-space: normal; }
+td:nth-child(9) { min-width: 15rem; }
 svg { display: block; width: 100%; font: 10px system-ui, sans-serif; fill: var(--quiet); }
 .grid { stroke: var(--line); } .band { fill: var(--band); shape-rendering: crispEdges; }
 .swap { stroke: var(--quiet); stroke-dasharray: 3 3; } .promise { stroke: var(--accent); stroke-dasharray: 2 2; }

@@ -286,6 +286,23 @@ def test_rows_that_another_version_answered_are_told_apart(project):
     assert {window["version"] for window in report["windows"]} == {old}
 
 
+def test_labels_of_too_few_rows_or_days_say_nothing(project):
+    version = project(BINARY)
+    traffic(BINARY, version, wrong=True)
+    path = Path(f"data/production/2026-01-01-{version}.parquet")
+    rows = pd.read_parquet(path)
+    three_days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rows.index % 3, unit="D")
+    late = (
+        pd.Series(three_days, rows.index).where(rows.index < 299, pd.Timestamp("2030-01-01")).astype("datetime64[us]")
+    )
+    save(path, rows.assign(row_time=late))
+    assert {window["live"] for window in examined()[0]["windows"]} == {None}
+    save(path, rows.assign(label=rows["label"].where(rows.index % 4 == 0)))
+    report = examined()[0]
+    assert {window["live"] for window in report["windows"]} == {None}
+    assert report["triggers"] == []
+
+
 def test_rows_that_went_back_are_fresh_no_more(project):
     version = project(BINARY)
     traffic(BINARY, version, count=500)

@@ -25,7 +25,7 @@ from ..params import EvaluateParams, MonitorParams, load
 Report = dict[str, Any]
 METRICS = {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}
 LOWER = ("log_loss", "rmse", "mae", "brier", "calibration_error")  # is better
-SHOWN = 12  # newest windows of the champion, examined and shown; of the versions before it, as many as count
+SHOWN = 12  # newest windows of the champion, and of all others together, that are examined and shown
 PREDICTION = "(prediction)"
 
 
@@ -40,7 +40,7 @@ class Window(NamedTuple):
 def windows(days: Integers | None, is_labelled: NDArray[np.bool_], p: MonitorParams) -> Iterator[Window]:
     """Yield windows of at least `window_rows` labelled rows and, where rows have days, `window_days` undivided ones.
 
-    Rows after the last label count whether labelled or not.
+    `days` numbers the days on which there are rows. Rows after the last label count whether labelled or not.
     """
     count, first = len(is_labelled), 0
     last = int(np.flatnonzero(is_labelled).max(initial=-1)) + 1
@@ -110,9 +110,9 @@ class Traffic:
         moment = rows["row_time"].fillna(asked) if self.timed else asked
         order = np.argsort(moment.to_numpy(), kind="stable")
         self.rows, self.moment = rows.iloc[order].reset_index(drop=True), moment.iloc[order].reset_index(drop=True)
-        days = self.moment.to_numpy().astype("datetime64[D]").astype(np.int64) if self.timed else None
+        self.days = np.unique(self.moment.dt.floor("D"), return_inverse=True)[1] if self.timed else None
         self.is_labelled = self.rows["label"].notna().to_numpy()
-        self.windows = [w for w in windows(days, self.is_labelled, p) if w.whole or w.end - w.first >= p.min_rows]
+        self.windows = [w for w in windows(self.days, self.is_labelled, p) if w.whole or w.end - w.first >= p.min_rows]
 
     def scores(self, rows: pd.DataFrame) -> Floats:
         """Return what the model said of the rows, in the shape of a bundle's scores."""
@@ -130,7 +130,8 @@ class Traffic:
     def judge(self, window: Window) -> Report:
         """Return what a window's labels say, nothing where they are too few."""
         chosen = np.flatnonzero(self.is_labelled[window.first : window.end]) + window.first
-        if not window.whole or len(chosen) < self.p.window_rows:
+        days = self.p.window_days if self.days is None else len(np.unique(self.days[chosen]))
+        if not window.whole or len(chosen) < self.p.window_rows or days < self.p.window_days:
             return dict.fromkeys(("live", "promised", "drop", "mean_predicted", "mean_observed", "gap")) | {
                 "below": False
             }
@@ -233,14 +234,18 @@ def main(champion_path: Path, versions: Path, production_dir: Path, *outs: Path)
     traffic.sort(key=lambda one: one.rows["time"].min())
     mine = next((one for one in traffic if one.version == champion), None)
     timed = mine.timed if mine else False
+    metric = next((one.metric for one in [mine, *traffic] if one), None)
     report: Report = {"version": champion, "rows": len(mine.rows) if mine else 0}
     report["labelled"] = int(mine.is_labelled.sum()) if mine else 0
     report["fresh"] = fresh([path for found in by_version.values() for path in found], timed)
     report["others"] = {one.version: len(one.rows) for one in traffic if one is not mine}
-    report |= {"metric": mine.metric if mine else None, "metric_falls": bool(mine and mine.metric in LOWER)}
+    report |= {"metric": metric, "metric_falls": metric in LOWER}
     report |= {"columns": [], "windows": []}
     drawn = ""
-    shown = [(one, w) for one in traffic for w in one.windows[-(SHOWN if one is mine else p.windows) :]]
+    others = [(one, w) for one in traffic if one is not mine for w in one.windows][-SHOWN:]
+    shown = sorted(
+        others + [(mine, w) for w in mine.windows[-SHOWN:]] if mine else others, key=lambda x: traffic.index(x[0])
+    )
     whole = [window for window in mine.windows if window.whole] if mine else []
     newest = (whole or mine.windows)[-1] if mine and mine.windows else None
     if shown:
