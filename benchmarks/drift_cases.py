@@ -119,7 +119,7 @@ CASES = [
     *(
         Case(f"0.05 sd in the {column} column, harmless", n, column, partial(_moved, by=0.05 * sd), False, 0.05)
         for column, sd in (("normal", 1), ("skewed", SKEWED_SD))
-        for n in (1000, 5000, 20_000)
+        for n in (500, 1000, 5000, 20_000)
     ),
     Case("category share + 10 points", 1000, "of 4", _ten_points, True, 0.95),
     Case("missing 1 % to 6 %", 1000, "with gaps", _gaps, True, 0.95),

@@ -19,15 +19,22 @@ from .params import MonitorParams
 Finding = dict[str, Any]
 Columns = Mapping[str, pd.Series]
 RARE = 0.01  # categories with a smaller share of the reference are pooled, and so are unseen ones
+TYPES = {
+    "number": lambda dtype: types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype),
+    "boolean": types.is_bool_dtype,
+    "category": types.is_string_dtype,
+    "datetime": types.is_datetime64_any_dtype,
+}
+TYPES["integer"] = TYPES["number"]
 DRAWN = 20_000  # rows; more are not seen
 
 
-def status(values: pd.Series, is_category: bool) -> str:
-    """Return "ok" if a column can be judged, else why it cannot."""
+def status(values: pd.Series, kind: str) -> str:
+    """Return "ok" if a column of the contract's type `kind` can be judged, else why it cannot."""
     present = values.dropna()
     if present.empty:
         return "all missing" if len(values) else "empty"
-    if types.is_string_dtype(present) != is_category:
+    if not TYPES[kind](present.dtype if kind != "category" else present):
         return "wrong type"
     if types.is_float_dtype(present) and present.isin([float("inf"), float("-inf")]).any():
         return "infinite"
@@ -81,7 +88,7 @@ def examine(reference: Columns, current: Columns, features: list[Finding], p: Mo
     for feature in features:
         name, is_category = str(feature["name"]), feature["type"] == "category"
         then, now = reference[name], current.get(name)
-        found: Finding = {"column": name, "status": "absent" if now is None else status(now, is_category)}
+        found: Finding = {"column": name, "status": "absent" if now is None else status(now, feature["type"])}
         findings.append(found)
         if then.isna().all():
             found["status"] = "no reference"

@@ -5,6 +5,7 @@ promised beyond chance and margin, or by `fresh_labels`, if enough came back to 
 the same snapshots and champion give the same report.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import NormalDist
@@ -13,13 +14,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from .. import run, say
 from ..champion import read
 from ..drift import draw, examine, sentence
 from ..files import read_json, write, write_json
 from ..loop import page
-from ..metrics import Floats, Integers, blocks, calibration_bins, draws, encode_target, estimates, interval, total
+from ..metrics import (
+    Floats,
+    Integers,
+    blocks,
+    calibration_bins,
+    draws,
+    encode_target,
+    estimates,
+    interval,
+    number,
+    total,
+)
 from ..params import EvaluateParams, MonitorParams, load
 
 Report = dict[str, Any]
@@ -68,14 +81,18 @@ def performance(
 ) -> Report:
     """Return the metric of labelled rows, how far it is below the promise, and mean predicted against observed.
 
-    The promise is an estimate too, with a spread of its own: as wide as its interval says.
+    The promise is an estimate too, with a spread of its own: as wide as its interval says. A week has seven blocks
+    and no more, so the interval of the drop is Student's, and the bootstrap's spread is corrected for their number.
     """
-    task, weights = contract["task"], draws(block, e.resamples, e.seed)
+    task, weights, count = contract["task"], draws(block, e.resamples, e.seed), int(block.max()) + 1
     live = estimates(task, y, scores, contract["threshold"], block, weights)[metric]
     value, (low, high) = promise[metric], promise["intervals"][metric]
     spread = (high - low) / 2 / NormalDist().inv_cdf((1 + e.level) / 2)
-    promised = value + spread * np.r_[0, np.random.default_rng(e.seed).standard_normal(e.resamples)]
-    drop = interval((live - promised) if metric in LOWER else (promised - live), e.level)
+    drawn = live[1:][np.isfinite(live[1:])]
+    own = float(np.std(drawn)) * math.sqrt(count / max(count - 1, 1)) if len(drawn) else math.nan
+    fall = float((live[0] - value) if metric in LOWER else (value - live[0]))
+    wide = float(student.ppf((1 + e.level) / 2, max(count - 1, 1))) * math.hypot(own, spread)
+    drop = {"value": number(fall), "low": number(fall - wide), "high": number(fall + wide)}
     _, predicted, observed = calibration_bins(task, y, scores)
     scale = (float(np.std(y)) or 1.0) if task == "regression" else 1.0
     gap = interval(
