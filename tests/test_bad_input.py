@@ -121,7 +121,7 @@ def test_good_batch_joins_the_history(small: Project) -> None:
     small.python(COME_BACK.format(change=""))
     small.repro("split")
     assert small.json("reports/ingest.json")["returned"] == {"came_back": 200}
-    assert small.json("reports/validation.json")["rows"] == 3200
+    assert small.json("reports/validation.json")["rows"] == 2600
 
 
 @pytest.mark.parametrize(

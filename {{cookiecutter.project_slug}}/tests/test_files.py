@@ -3,8 +3,8 @@ import stat
 
 import pytest
 
-from {{ cookiecutter.__package }} import files
-from {{ cookiecutter.__package }}.files import folder, read_json, write, write_json
+from {{ cookiecutter.__package }} import UserError, files
+from {{ cookiecutter.__package }}.files import folder, pulled, read_json, write, write_json
 
 
 def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path):
@@ -67,3 +67,12 @@ def test_a_digest_follows_content_and_not_the_order_of_keys(tmp_path):
     one = files.digest_json({"a": 1, "b": [2]})
     assert one == files.digest_json({"b": [2], "a": 1})
     assert one != files.digest_json({"b": [2], "a": 3})
+
+
+def test_a_file_that_dvc_keeps_and_that_is_not_here_is_named(tmp_path):
+    for name in ("a.parquet", "a.parquet.dvc"):
+        (tmp_path / name).touch()
+    assert pulled(tmp_path) == tmp_path
+    (tmp_path / "a.parquet").unlink()
+    with pytest.raises(UserError, match=r"a\.parquet is kept by DVC and not here"):
+        pulled(tmp_path)

@@ -10,6 +10,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import UserError
+
+
+def pulled(path: Path) -> Path:
+    """Return a folder after a look that everything in it that DVC keeps is there.
+
+    Raises:
+        UserError: a file is not; whoever went on would take it for gone.
+    """
+    for known in sorted(path.glob("*.dvc")):
+        if not known.with_suffix("").exists():
+            raise UserError(f"{known.with_suffix('')} is kept by DVC and not here; run `.venv/bin/dvc pull`")
+    return path
+
 
 def write(path: Path, content: bytes | str) -> None:
     """Write the file whole or leave what was there; readable by all, since a container's user may be another."""

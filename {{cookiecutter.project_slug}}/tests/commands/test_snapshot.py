@@ -141,3 +141,12 @@ def test_old_snapshots_go_with_what_dvc_knows_of_them(tmp_path):
 
 def test_before_any_traffic_there_is_nothing_to_take(tmp_path):
     assert snapshot() == "0 new predictions and 0 new labels; 0 on record"
+
+
+def test_a_snapshot_that_was_not_pulled_is_not_written_anew(tmp_path):
+    replay(BINARY, tmp_path, valid_rows(BINARY, 10, seed=3))
+    snapshot()
+    (path,) = (tmp_path / "data/production").glob("*.parquet")
+    path.rename(path.with_name(f"{path.name}.dvc"))
+    with pytest.raises(UserError, match="dvc pull"):
+        snapshot()

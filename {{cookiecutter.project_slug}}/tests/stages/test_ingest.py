@@ -70,9 +70,16 @@ def test_rows_that_came_back_lose_personal_columns(tmp_path):
 
 
 def test_pointers_and_hidden_files_are_no_batches(tmp_path):
+    valid_rows(BINARY, 3).to_parquet(tmp_path / "october.parquet")
     for name in ("october.parquet.dvc", ".gitignore"):
         (tmp_path / name).touch()
-    assert labelled(tmp_path, BINARY) == {}
+    assert list(labelled(tmp_path, BINARY)) == ["october"]
+
+
+def test_a_batch_that_was_not_pulled_is_asked_for(tmp_path):
+    (tmp_path / "october.parquet.dvc").touch()
+    with pytest.raises(UserError, match=r"october\.parquet is kept by DVC and not here; run `\.venv/bin/dvc pull`"):
+        labelled(tmp_path, BINARY)
 
 
 @pytest.mark.parametrize("name", ["october.parquet", "october.csv"])

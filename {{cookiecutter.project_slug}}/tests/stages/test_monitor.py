@@ -10,6 +10,7 @@ from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 from services import point, promote
 from traffic import EVALUATE, MONITOR, as_snapshot
 
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.commands.snapshot import save
 from {{ cookiecutter.__package }}.files import read_json, write_json
 from {{ cookiecutter.__package }}.metrics import encode_target, metrics
@@ -268,6 +269,23 @@ def test_labels_that_break_the_promise_ask_for_a_retraining(contract, project):
     traffic(contract, project(contract), wrong=True)
     report, _, _ = examined()
     assert (report["decision"], report["triggers"]) == ("retrain", ["performance"])
+
+
+def test_a_metric_that_was_not_promised_is_refused_by_name(project):
+    traffic(BINARY, project(BINARY))
+    params = Path("params.yaml")
+    params.write_text(params.read_text().replace("metric: null", "metric: f1"))
+    with pytest.raises(UserError, match=r"monitor.metric is 'f1'; .* promised auc"):
+        examined()
+
+
+def test_a_promise_that_could_not_be_measured_is_not_held_against_anything(project):
+    version = project(BINARY)
+    traffic(BINARY, version, wrong=True)
+    write_json(Path(f"models/versions/{version}/promise.json"), {"auc": None, "intervals": {"auc": [None, None]}})
+    report, _, _ = examined()
+    assert {window["promised"]["value"] for window in report["windows"] if window["live"]} == {None}
+    assert report["triggers"] == []
 
 
 def test_the_same_traffic_gives_the_same_report(project):

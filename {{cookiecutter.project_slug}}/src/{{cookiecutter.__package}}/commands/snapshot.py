@@ -24,7 +24,7 @@ import pyarrow.json as pj
 
 from .. import UserError, tell
 from ..contract import NULLABLE
-from ..files import read_json, write
+from ..files import pulled, read_json, write
 from ..params import MonitorParams, load
 
 LOGS, PRODUCTION, VERSIONS = (
@@ -159,7 +159,7 @@ def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = 
             for day, part in rows.groupby(rows["time"].str[:10], sort=True):
                 fresh[f"{day}-{version}"].append(part)
     said, counts, changed = labels(logs), dict.fromkeys(("rows", "new", "matching", "labelled", "corrected"), 0), []
-    for name in sorted({*fresh, *(path.stem for path in production.glob("*.parquet"))}):
+    for name in sorted({*fresh, *(path.stem for path in pulled(production).glob("*.parquet"))}):
         if name[11:] not in known:
             continue
         path, contract = production / f"{name}.parquet", known[name[11:]]

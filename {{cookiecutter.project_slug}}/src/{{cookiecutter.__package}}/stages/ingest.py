@@ -10,7 +10,7 @@ import pandas as pd
 
 from .. import UserError, run
 from ..contract import Contract
-from ..files import folder, write_json
+from ..files import folder, pulled, write_json
 from ..params import IngestParams, load
 from ..schema import CONTRACT
 
@@ -79,10 +79,10 @@ def labelled(directory: Path, contract: Contract) -> dict[str, pd.DataFrame]:
     """Return batch name -> rows that came back, personal columns dropped; other faults `validate` names.
 
     Raises:
-        UserError: a file is not Parquet, or bears the name of the history.
+        UserError: a file is not Parquet, bears the name of the history, or is not here though DVC keeps it.
     """
     batches = {}
-    for path in sorted(path for path in directory.iterdir() if path.suffix != ".dvc" and path.name[0] != "."):
+    for path in sorted(path for path in pulled(directory).iterdir() if path.suffix != ".dvc" and path.name[0] != "."):
         try:
             batches[path.stem] = pd.read_parquet(path).drop(columns=list(contract.personal), errors="ignore")
         except (OSError, ValueError) as error:

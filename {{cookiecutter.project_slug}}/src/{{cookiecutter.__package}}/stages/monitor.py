@@ -16,10 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from .. import run, say
+from .. import UserError, run, say
 from ..champion import read
 from ..drift import draw, examine, sentence
-from ..files import read_json, write, write_json
+from ..files import pulled, read_json, write, write_json
 from ..loop import page
 from ..metrics import (
     Floats,
@@ -86,7 +86,7 @@ def performance(
     """
     task, weights, count = contract["task"], draws(block, e.resamples, e.seed), int(block.max()) + 1
     live = estimates(task, y, scores, contract["threshold"], block, weights)[metric]
-    value, (low, high) = promise[metric], promise["intervals"][metric]
+    value, low, high = (math.nan if x is None else float(x) for x in (promise[metric], *promise["intervals"][metric]))
     spread = (high - low) / 2 / NormalDist().inv_cdf((1 + e.level) / 2)
     drawn = live[1:][np.isfinite(live[1:])]
     own = float(np.std(drawn)) * math.sqrt(count / max(count - 1, 1)) if len(drawn) else math.nan
@@ -100,7 +100,7 @@ def performance(
     )
     return {
         "live": interval(live, e.level),
-        "promised": {"value": value, "low": low, "high": high},
+        "promised": {"value": number(value), "low": number(low), "high": number(high)},
         "drop": drop,
         "below": drop["low"] is not None and drop["low"] > p.margin * abs(value),
         "mean_predicted": round(float(np.mean(predicted)), 6),
@@ -122,6 +122,9 @@ class Traffic:
         self.contract, self.promise = read_json(home / "bundle/contract.json"), read_json(home / "promise.json")
         self.task, self.timed = self.contract["task"], self.contract["time"] is not None
         self.metric = p.metric or METRICS[self.task]
+        if self.metric not in self.promise["intervals"]:
+            known = ", ".join(self.promise["intervals"])
+            raise UserError(f"params.yaml: monitor.metric is {self.metric!r}; {self.version} promised {known}")
         rows = pd.concat([pd.read_parquet(path) for path in snapshots], ignore_index=True)
         asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
         moment = rows["row_time"].fillna(asked) if self.timed else asked
@@ -241,7 +244,7 @@ def main(champion_path: Path, versions: Path, production_dir: Path, *outs: Path)
     """Write drift.json, drift.html and loop.html."""
     p, e, champion = load(MonitorParams), load(EvaluateParams), read(champion_path)["version"]
     by_version: dict[str, list[Path]] = {}
-    for path in sorted(production_dir.glob("*.parquet")):  # <day>-<version>
+    for path in sorted(pulled(production_dir).glob("*.parquet")):  # <day>-<version>
         by_version.setdefault(path.stem[11:], []).append(path)
     traffic = [
         Traffic(versions / v, found, p, e)
