@@ -100,3 +100,9 @@ def test_the_run_is_found_by_the_version_and_a_store_without_it_says_so(project,
         assert told(project, ID)["MLflow run"].startswith("the store cannot be asked")
     finally:
         track.mlflow.set_tracking_uri(None)
+
+
+@pytest.mark.parametrize("given", [(), (Path("a"), Path("b"))])
+def test_lineage_is_of_one_prediction(given):
+    with pytest.raises(UserError, match="say which prediction"):
+        lineage(*given)

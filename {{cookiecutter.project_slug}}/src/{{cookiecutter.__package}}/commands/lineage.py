@@ -87,8 +87,14 @@ def files(commit: str) -> str:
     return ", ".join(f"{path} {found.get(path, 'none')}" for path in OUTS) + ("" if commit else " (work tree)")
 
 
-def lineage(prediction: Path) -> str:
-    """Print a line on each link from the prediction back to the data, and return the last."""
+def lineage(*given: Path) -> str:
+    """Print a line on each link from a prediction back to the data, and return the last.
+
+    Raises:
+        UserError: not one prediction is given, or none of that id is on record.
+    """
+    if len(given) != 1:
+        raise UserError("say which prediction: give the one id that the service answered with it")
 
     def tell_of(link: str, look: Callable[[str], str], name: str) -> None:
         try:
@@ -97,7 +103,7 @@ def lineage(prediction: Path) -> str:
             told = f"{error.filename} is missing; restore it with `dvc checkout`"
         say("lineage", f"{link:<10}  {told}")
 
-    found, path = find(str(prediction))
+    found, path = find(str(given[0]))
     version = found["model_version"]
     commit, _, told = git("log", f"-S{version}", "--reverse", "--format=%H %cs %s", "--", POINTER).partition(" ")
     say("lineage", f"prediction  {prediction} of {found['time']} in {path}")
