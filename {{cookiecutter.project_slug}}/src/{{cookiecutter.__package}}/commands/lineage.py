@@ -106,7 +106,7 @@ def lineage(*given: Path) -> str:
     found, path = find(str(given[0]))
     version = found["model_version"]
     commit, _, told = git("log", f"-S{version}", "--reverse", "--format=%H %cs %s", "--", POINTER).partition(" ")
-    say("lineage", f"given[0]  {prediction} of {found['time']} in {path}")
+    say("lineage", f"prediction  {given[0]} of {found['time']} in {path}")
     tell_of("model", promised, version)
     tell_of("trained on", trained, version)
     tell_of("MLflow run", tracked, version)
