@@ -117,6 +117,14 @@ def test_a_line_that_no_service_wrote_is_named_and_nothing_is_taken(tmp_path):
     assert not list((tmp_path / "data/production").glob("*.parquet"))
 
 
+@pytest.mark.parametrize("line", ["{", '["a"]', '{"id": "p1", "time": "2026"}'])
+def test_a_label_that_no_service_wrote_names_its_log(tmp_path, line):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs/labels-1.jsonl").write_text(line + "\n")
+    with pytest.raises(UserError, match=r"labels-1\.jsonl holds a line that no service wrote"):
+        snapshot()
+
+
 def test_old_logs_go_once_they_are_taken_and_no_living_one_does(tmp_path):
     replay(BINARY, tmp_path, valid_rows(BINARY, 10, seed=3), [(0, "yes")])
     replay(REGRESSION, tmp_path, valid_rows(REGRESSION, 10, seed=4))

@@ -104,15 +104,22 @@ def label_dtype(contract: Contract) -> str:
 
 
 def labels(logs: Path) -> dict[str, Any]:
-    """Return prediction id -> the latest label that came."""
+    """Return prediction id -> the latest label that came.
+
+    Raises:
+        UserError: a line is not what the service writes.
+    """
     latest: dict[str, tuple[str, Any]] = {}
     for log in sorted(logs.glob("labels-*.jsonl")):
         with log.open("rb") as lines:
-            for line in lines:
-                if line.endswith(b"\n"):
+            for line in filter(lambda line: line.endswith(b"\n"), lines):
+                try:
                     said = json.loads(line)
-                    if said["id"] not in latest or latest[said["id"]][0] <= said["time"]:
-                        latest[said["id"]] = (said["time"], said["label"])
+                    id, when, label = said["id"], said["time"], said["label"]
+                except (ValueError, TypeError, KeyError) as error:
+                    raise UserError(f"{log} holds a line that no service wrote: {line[:60]!r}") from error
+                if id not in latest or latest[id][0] <= when:
+                    latest[id] = (when, label)
     return {id: label for id, (_, label) in latest.items()}
 
 

@@ -121,10 +121,7 @@ class Traffic:
         self.version, self.home, self.p, self.e = home.name, home, p, e
         self.contract, self.promise = read_json(home / "bundle/contract.json"), read_json(home / "promise.json")
         self.task, self.timed = self.contract["task"], self.contract["time"] is not None
-        self.metric = p.metric or METRICS[self.task]
-        if self.metric not in self.promise["intervals"]:
-            known = ", ".join(self.promise["intervals"])
-            raise UserError(f"params.yaml: monitor.metric is {self.metric!r}; {self.version} promised {known}")
+        self.metric = p.metric if p.metric and p.metric in self.promise["intervals"] else METRICS[self.task]
         rows = pd.concat([pd.read_parquet(path) for path in snapshots], ignore_index=True)
         asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
         moment = rows["row_time"].fillna(asked) if self.timed else asked
@@ -254,6 +251,9 @@ def main(champion_path: Path, versions: Path, production_dir: Path, *outs: Path)
     traffic.sort(key=lambda one: one.rows["time"].min())
     mine = next((one for one in traffic if one.version == champion), None)
     timed = mine.timed if mine else False
+    if mine and mine.metric != (p.metric or mine.metric):
+        known = ", ".join(mine.promise["intervals"])
+        raise UserError(f"params.yaml: monitor.metric is {p.metric!r}; {champion} promised {known}")
     metric = next((one.metric for one in [mine, *traffic] if one), None)
     report: Report = {"version": champion, "rows": len(mine.rows) if mine else 0}
     report["labelled"] = int(mine.is_labelled.sum()) if mine else 0
