@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
 from .. import UserError, run, say
 from ..champion import read
-from ..drift import draw, examine, sentence
 from ..files import pulled, read_json, write, write_json
 from ..loop import page
 from ..metrics import (
@@ -84,6 +82,8 @@ def performance(
     The promise is an estimate too, with a spread of its own: as wide as its interval says. A week has seven blocks
     and no more, so the interval of the drop is Student's, and the bootstrap's spread is corrected for their number.
     """
+    from scipy.stats import t as student  # here, since it takes half a second, and before any traffic nothing is judged
+
     task, weights, count = contract["task"], draws(block, e.resamples, e.seed), int(block.max()) + 1
     live = estimates(task, y, scores, contract["threshold"], block, weights)[metric]
     value, low, high = (math.nan if x is None else float(x) for x in (promise[metric], *promise["intervals"][metric]))
@@ -160,6 +160,8 @@ class Traffic:
 
     def examine(self, window: Window, is_drawn: bool) -> tuple[list[Report], str]:
         """Return a finding for each column, the prediction last, with its sentence; and Evidently's page if asked."""
+        from ..drift import draw, examine, sentence  # here, as above
+
         rows, reference = self.rows.iloc[window.first : window.end], self.home / "bundle/reference"
         columns, predicted = (pd.read_parquet(reference / f"{name}.parquet") for name in ("features", "predictions"))
         then = {str(name): values for name, values in columns.items()}
