@@ -15,7 +15,8 @@ BATCH = "data/labelled/came_back.parquet"
 # A batch of 200 rows, new ids and later days, and what is done to it.
 COME_BACK = """
 import numpy as np, pandas as pd
-rows = pd.read_parquet("data/valid/history.parquet").tail(200).reset_index(drop=True)
+from flight_delays import read_rows
+rows = read_rows("data/valid/history.parquet").tail(200).reset_index(drop=True)
 rows["parcel"] = pd.Series([f"N{{number:05}}" for number in range(len(rows))], dtype="str")
 rows["sent"] += pd.Timedelta(days=1)
 {change}

@@ -11,7 +11,8 @@ JUDGED = ("train", "export", "evaluate", "promote")
 # Each changes data/split in place; what is read and written are the project's own files.
 CHANGE_ROWS = """
 import sys, numpy as np, pandas as pd
-train, test = (pd.read_parquet(f"data/split/{{side}}.parquet") for side in ("train", "test"))
+from flight_delays import read_rows
+train, test = (read_rows(f"data/split/{{side}}.parquet") for side in ("train", "test"))
 random = np.random.default_rng(5)
 {change}
 train.to_parquet("data/split/train.parquet", index=False)

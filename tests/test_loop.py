@@ -20,9 +20,9 @@ COMPARE = """
 import json, sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from flight_delays import bundle, metrics
+from flight_delays import bundle, metrics, read_rows
 from flight_delays.schema import CONTRACT
-rows = pd.read_parquet("data/stream/stream.parquet")
+rows = read_rows("data/stream/stream.parquet")
 rows = rows[rows[CONTRACT.time].between(sys.argv[3], sys.argv[4])]
 found = {}
 for name, version in zip(("old", "new"), sys.argv[1:3]):
@@ -36,9 +36,11 @@ signs = {"log_loss": -1, "auc": 1}
 found["gain"] = {metric: sign * (found["new"][metric] - found["old"][metric]) for metric, sign in signs.items()}
 print(json.dumps({name: {m: metrics.interval(v, 0.95) for m, v in each.items()} for name, each in found.items()}))
 """
+STREAM_ROWS = "import pyarrow.parquet as pq; print(pq.read_metadata('data/stream/stream.parquet').num_rows)"
 SEPTEMBER = """
-import sys, pandas as pd
-rows = pd.read_parquet("data/split/test.parquet").sample(5000, random_state=1)
+import sys
+from flight_delays import read_rows
+rows = read_rows("data/split/test.parquet").sample(5000, random_state=1)
 (rows if sys.argv[1] == "shuffled" else rows.sort_index()).to_parquet("data/stream/stream.parquet", index=False)
 """
 
@@ -210,7 +212,7 @@ def test_the_loop_closes_on_other_tasks(name: str, bare: Callable[[Path], Projec
     assert project.decision["decision"] == "promoted", project.decision
     assert project.json("reports/drift.json")["decision"] == "insufficient_data"
     with serving(project) as service, asked_all_along(service) as statuses:
-        stream = project.python("import pandas; print(len(pandas.read_parquet('data/stream/stream.parquet')))")
+        stream = project.python(STREAM_ROWS)
         print(simulate(project, service, ROWS=str(stream)))
         report = monitor(project)
         assert report["triggers"] == ["fresh_labels"], report["reasons"]

@@ -13,7 +13,7 @@ NEW_YORK = {"TZ": "America/New_York", "LC_ALL": "C", "PYTHONHASHSEED": "4242", "
 BUNDLE_ANSWERS = """
 import json, sys
 from pathlib import Path
-from flight_delays import bundle
+from flight_delays import bundle, read_rows
 loaded = bundle.load(Path(sys.argv[1]))
 bundle.replay(loaded)
 print(json.dumps(loaded.version))
@@ -22,12 +22,12 @@ print(json.dumps(loaded.version))
 COMPARE = """
 import json, logging, sys, mlflow, numpy as np, pandas as pd
 from pathlib import Path
-from flight_delays import bundle
+from flight_delays import bundle, read_rows
 logging.disable(logging.WARNING)
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 served = bundle.load(Path("models/versions") / sys.argv[1] / "bundle")
 features = served.contract["features"]
-rows = pd.read_parquet("data/split/test.parquet")[[feature["name"] for feature in features]].head(1000).copy()
+rows = read_rows("data/split/test.parquet")[[feature["name"] for feature in features]].head(1000).copy()
 for number, feature in enumerate(features):
     if feature["missing"]:
         rows.loc[rows.index[number * 10 : number * 10 + 10], feature["name"]] = np.nan

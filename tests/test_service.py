@@ -20,14 +20,14 @@ Bare = Callable[[Path], Project]
 ROWS = f"""
 import json, sys, numpy as np, pandas as pd
 from pathlib import Path
-from {PACKAGE} import bundle
+from {PACKAGE} import bundle, read_rows
 version, folder, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 served = bundle.load(Path("models/versions") / version / "bundle")
 contract = served.contract
 features = contract["features"]
 kept = [name for name in (contract["id"], contract["time"]) if name]
 columns = [*kept, *(feature["name"] for feature in features)]
-rows = pd.read_parquet("data/split/test.parquet")[columns].head(count).copy()
+rows = read_rows("data/split/test.parquet")[columns].head(count).copy()
 for number, feature in enumerate(features):
     if feature["missing"]:
         rows.loc[rows.index[number * 10 : number * 10 + 10], feature["name"]] = None
@@ -48,10 +48,11 @@ print(json.dumps(dict(scores=scores.tolist(), classes=list(contract["classes"]),
 """
 
 PYFUNC = f"""
-import json, logging, sys, mlflow, pandas as pd
+import json, logging, sys, mlflow
+from {PACKAGE} import read_rows
 logging.disable(logging.WARNING)
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
-rows = pd.read_parquet(sys.argv[1])
+rows = read_rows(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/{PACKAGE}@champion")
 answers = model.predict(rows[model.metadata.get_input_schema().input_names()])
 print(json.dumps({{name: answers[name].tolist() for name in answers.columns}}))
@@ -59,8 +60,9 @@ print(json.dumps({{name: answers[name].tolist() for name in answers.columns}}))
 
 SCORED = """
 import json, sys, pandas as pd
+from flight_delays import read_rows
 path = sys.argv[1]
-answers = pd.read_csv(path) if path.endswith(".csv") else pd.read_parquet(path)
+answers = pd.read_csv(path) if path.endswith(".csv") else read_rows(path)
 print(json.dumps({name: answers[name].tolist() for name in answers.columns}))
 """
 

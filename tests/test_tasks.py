@@ -12,7 +12,8 @@ Bare = Callable[[Path], Project]
 
 SIDES = """
 import json, pandas as pd
-train, test = (pd.read_parquet(f"data/split/{side}.parquet") for side in ("train", "test"))
+from flight_delays import read_rows
+train, test = (read_rows(f"data/split/{side}.parquet") for side in ("train", "test"))
 both = train.drop_duplicates().merge(test.drop_duplicates())
 print(json.dumps(dict(train=len(train), test=len(test), on_both_sides=len(both),
                       twice=int(pd.concat([train, test]).duplicated().sum()))))
@@ -21,10 +22,10 @@ print(json.dumps(dict(train=len(train), test=len(test), on_both_sides=len(both),
 ANSWERS = """
 import json, logging, sys, mlflow, numpy as np, pandas as pd
 from pathlib import Path
-from flight_delays import bundle
+from flight_delays import bundle, read_rows
 logging.disable(logging.WARNING)
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
-rows = pd.read_parquet("data/split/test.parquet").head(50)
+rows = read_rows("data/split/test.parquet").head(50)
 served = bundle.load(Path("models/versions") / sys.argv[1] / "bundle")
 scores, contract = served.scores(rows), served.contract
 found = mlflow.pyfunc.load_model("models:/flight_delays@champion").predict(

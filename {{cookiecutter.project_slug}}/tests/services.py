@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from bundles import fitted_bundle, linear_bundle
 from rows import MULTICLASS, REGRESSION, valid_rows
 
+from {{ cookiecutter.__package }} import write_json
 from {{ cookiecutter.__package }}.bundle import Bundle
-from {{ cookiecutter.__package }}.files import write_json
 from {{ cookiecutter.__package }}.service.app import NAME, create_app
 from {{ cookiecutter.__package }}.service.protocol import Protocol
 from {{ cookiecutter.__package }}.service.settings import Settings

@@ -5,9 +5,8 @@ import pytest
 from bundles import fitted_bundle, linear_bundle
 from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, write_json
 from {{ cookiecutter.__package }}.bundle import columns_of, load, replay, seal
-from {{ cookiecutter.__package }}.files import write_json
 
 NUMBERS = REGRESSION.__class__(task="regression", target="y", features=MULTICLASS.features)
 

@@ -2,8 +2,8 @@ from threading import Thread
 
 import pytest
 
+from {{ cookiecutter.__package }} import write_json
 from {{ cookiecutter.__package }}.champion import lineage, move, read
-from {{ cookiecutter.__package }}.files import write_json
 
 NOBODY = {"version": None, "previous": None, "blocked": []}
 

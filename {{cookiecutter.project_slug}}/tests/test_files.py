@@ -3,8 +3,7 @@ import stat
 
 import pytest
 
-from {{ cookiecutter.__package }} import UserError, files
-from {{ cookiecutter.__package }}.files import folder, pulled, read_json, write, write_json
+from {{ cookiecutter.__package }} import UserError, digest, digest_json, folder, pulled, read_json, write, write_json
 
 
 def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path):
@@ -62,11 +61,11 @@ def test_what_a_killed_run_left_does_not_come_along(tmp_path):
 
 def test_a_digest_follows_content_and_not_the_order_of_keys(tmp_path):
     write(tmp_path / "a", b"a")
-    assert files.digest(tmp_path / "a") == files.digest(b"a")
-    assert files.digest(b"a").startswith("ca978112ca1bbdca")
-    one = files.digest_json({"a": 1, "b": [2]})
-    assert one == files.digest_json({"b": [2], "a": 1})
-    assert one != files.digest_json({"b": [2], "a": 3})
+    assert digest(tmp_path / "a") == digest(b"a")
+    assert digest(b"a").startswith("ca978112ca1bbdca")
+    one = digest_json({"a": 1, "b": [2]})
+    assert one == digest_json({"b": [2], "a": 1})
+    assert one != digest_json({"b": [2], "a": 3})
 
 
 def test_a_file_that_dvc_keeps_and_that_is_not_here_is_named(tmp_path):

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from rows import BINARY, MULTICLASS, valid_rows
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, r2_score, roc_auc_score
 
 from {{ cookiecutter.__package }}.metrics import (
@@ -8,8 +9,10 @@ from {{ cookiecutter.__package }}.metrics import (
     baseline_scores,
     blocks,
     calibration_error,
+    content,
     draws,
     encode_target,
+    identity,
     interval,
     mean_loss,
     metrics,
@@ -19,7 +22,7 @@ from {{ cookiecutter.__package }}.metrics import (
 RANDOM = np.random.default_rng(0)
 Y = RANDOM.integers(2, size=300)
 P = np.round(np.clip(Y * 0.2 + RANDOM.random(300) * 0.8, 0.01, 0.99), 2)  # rounded: many ties
-BINARY = np.column_stack([1 - P, P])
+SHARES = np.column_stack([1 - P, P])
 ONE_BY_ONE = np.arange(300)
 ONCE = draws(ONE_BY_ONE, 1, seed=0)
 
@@ -33,7 +36,7 @@ def values(task, y, scores, threshold=0.5):
 
 
 def test_binary_metrics_are_those_of_scikit_learn_ties_included():
-    found = values("binary", Y, BINARY)
+    found = values("binary", Y, SHARES)
     assert found["auc"] == pytest.approx(roc_auc_score(Y, P), rel=1e-5)
     assert found["log_loss"] == pytest.approx(log_loss(Y, P), rel=1e-5)
     assert found["brier"] == pytest.approx(brier_score_loss(Y, P), rel=1e-5)
@@ -160,3 +163,38 @@ def test_slices_are_categories_and_booleans_with_enough_rows():
 def test_a_baseline_answers_every_row_alike():
     assert baseline_scores([0.2, 0.8], 2, "binary").tolist() == [[0.2, 0.8], [0.2, 0.8]]
     assert baseline_scores([1.5], 2, "regression").tolist() == [1.5, 1.5]
+
+
+def test_identical_rows_have_one_content_and_names_of_their_own():
+    contract = MULTICLASS.to_json()
+    row = valid_rows(MULTICLASS, 1)
+    rows = pd.concat([row, row, row], ignore_index=True)
+    assert len(set(content(rows, contract))) == 1
+    assert len(set(identity(rows, contract))) == 3
+    assert identity(row, contract)[0] == identity(rows, contract)[0]
+
+
+def test_without_an_id_the_target_is_part_of_a_row():
+    row = valid_rows(MULTICLASS, 1)
+    other = row.assign(species=3)
+    assert content(row, MULTICLASS.to_json())[0] != content(other, MULTICLASS.to_json())[0]
+
+
+def test_without_an_id_a_row_of_another_time_is_another_row():
+    contract, row = BINARY.to_json() | {"id": None}, valid_rows(BINARY, 1)
+    later = row.assign(day=row["day"] + pd.Timedelta(hours=1))
+    assert identity(row, contract)[0] != identity(later, contract)[0]
+    assert identity(pd.concat([later, row]), contract).tolist() == [identity(r, contract)[0] for r in (later, row)]
+
+
+def test_with_an_id_a_row_is_its_id_whatever_it_holds():
+    rows, others = valid_rows(BINARY, 3, seed=1), valid_rows(BINARY, 3, seed=2)
+    contract = BINARY.to_json()
+    assert (identity(rows, contract) == identity(others.assign(row=rows["row"]), contract)).all()
+    assert not np.isin(identity(rows, contract), identity(others, contract)).any()
+
+
+def test_neither_order_nor_index_nor_time_changes_a_content():
+    rows, contract = valid_rows(BINARY, 4), BINARY.to_json()
+    turned = rows.iloc[::-1].set_index(pd.Index(list("abcd"))).assign(day=pd.Timestamp("2000-01-01"))
+    assert (content(turned, contract)[::-1] == content(rows, contract)).all()

@@ -15,9 +15,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from . import UserError
+from . import UserError, digest, read_json, write_json
 from .encoding import Columns, encode
-from .files import digest, read_json, write_json
 
 MANIFEST = "manifest.json"
 TOLERANCE = 1e-5  # of a score, times the largest one of a regression
@@ -107,6 +106,19 @@ def replay(bundle: Bundle) -> None:
     now, then = bundle.scores(columns_of(golden["rows"])), np.asarray(golden["scores"], dtype=np.float64)
     if now.shape != then.shape or not np.abs(now - then).max() <= TOLERANCE * max(1.0, np.abs(then).max()):  # nor NaN
         raise UserError(f"bundle {bundle.version}: golden rows are not answered as on the day of export")
+
+
+def verified(versions: Path, version: str) -> Bundle:
+    """Return the bundle of a version, after it has answered its golden rows.
+
+    Raises:
+        UserError: it is not whole, is another version's, or does not answer as on the day of export.
+    """
+    bundle = load(versions / version / "bundle")
+    if bundle.version != version:
+        raise UserError(f"{versions / version} holds bundle {bundle.version}; restore it with `dvc checkout`")
+    replay(bundle)
+    return bundle
 
 
 def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

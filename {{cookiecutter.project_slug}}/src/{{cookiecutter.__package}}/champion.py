@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from filelock import FileLock
 
-from .files import read_json, write_json
+from . import read_json, write_json
 
 LOCK = Path(".dvc/tmp/champion.lock")
 

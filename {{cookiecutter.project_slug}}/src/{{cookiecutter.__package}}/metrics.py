@@ -1,18 +1,20 @@
 """How good predictions are, and how sure that is: proper losses, metrics, and a bootstrap over blocks of rows.
 
+Which row is which (`content`, `identity`) decides the side of a split, and proves that a model never saw a row.
+
 Rows of one day share their weather and are not independent draws, so whole days are drawn where there is a time column,
 and single contents (identical rows together) where there is none. Source: Kunsch (1989), Ann. Statist. 17:1217-1241.
 Every metric but AUC is a function of sums over blocks, so that a draw costs a matrix product and no pass over the rows.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .identity import Hashes
-
+Hashes = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Metric = dict[str, float | None]
@@ -27,6 +29,25 @@ def encode_target(target: pd.Series, labels: list[Any]) -> NDArray[Any]:
     if not labels:
         return target.to_numpy(np.float64)
     return target.map({label: index for index, label in enumerate(labels)}).to_numpy(np.int64)
+
+
+def content(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
+    """Return a 64-bit hash of each row's features and target: equal for identical rows."""
+    return _hash(rows[[*(feature["name"] for feature in contract["features"]), contract["target"]]])
+
+
+def identity(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
+    """Return a 64-bit name of each row: its id; without one its content, time and ordinal among identical rows."""
+    if contract["id"]:
+        return _hash(rows[contract["id"]])
+    same = pd.DataFrame({"content": content(rows, contract)})
+    if contract["time"]:
+        same["time"] = rows[contract["time"]].to_numpy()
+    return _hash(same.assign(ordinal=same.groupby(list(same)).cumcount()))
+
+
+def _hash(values: pd.DataFrame | pd.Series) -> Hashes:
+    return pd.util.hash_pandas_object(values, index=False).to_numpy().astype(np.uint64)
 
 
 def blocks(times: pd.Series | None, contents: Hashes) -> tuple[Integers, str]:

@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, write_json
 from {{ cookiecutter.__package }}.commands.lineage import find, git, lineage
-from {{ cookiecutter.__package }}.files import write_json
 from {{ cookiecutter.__package }}.stages import track
 
 ID, OLD = "p" + "0" * 32, "p" + "1" * 32

@@ -5,10 +5,10 @@ import pytest
 from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 from traffic import as_snapshot
 
+from {{ cookiecutter.__package }} import write_json
 from {{ cookiecutter.__package }}.commands import retrain as module
 from {{ cookiecutter.__package }}.commands.retrain import KNOWN, UNFIT, deliver, mark
 from {{ cookiecutter.__package }}.commands.snapshot import save
-from {{ cookiecutter.__package }}.files import write_json
 
 CONTRACTS = pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION], ids=lambda contract: contract.task)
 

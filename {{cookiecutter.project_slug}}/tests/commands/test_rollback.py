@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from services import number_bundle
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, read_json, write_json
 from {{ cookiecutter.__package }}.commands import rollback
 from {{ cookiecutter.__package }}.commands.rollback import POINTER, VERSIONS, main
-from {{ cookiecutter.__package }}.files import read_json, write_json
 from {{ cookiecutter.__package }}.stages.promote import settled
 
 
@@ -119,7 +118,7 @@ def test_the_pointer_stays_when_the_version_before_is_not_what_it_was(line, harm
 
 def test_a_pointer_that_changed_meanwhile_stays(line, monkeypatch):
     other = read_json(POINTER) | {"version": "promoted"}
-    monkeypatch.setattr(rollback, "replay", lambda _: write_json(POINTER, other))
+    monkeypatch.setattr(rollback, "verified", lambda *_: write_json(POINTER, other))
     with pytest.raises(UserError, match="changed meanwhile"):
         main()
     assert read_json(POINTER) == other

@@ -14,10 +14,9 @@ from bundles import fitted_bundle
 from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 from services import NAME, create_app, logged, promote, settings_in
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, digest, read_json, write_json
 from {{ cookiecutter.__package }}.commands import simulate as module
 from {{ cookiecutter.__package }}.commands.simulate import CURSOR, STREAM, Client, Settings, drifted, parse, plain, simulate
-from {{ cookiecutter.__package }}.files import digest, read_json, write_json
 
 CONTRACTS = [BINARY, MULTICLASS, REGRESSION]
 DRIFTS = {

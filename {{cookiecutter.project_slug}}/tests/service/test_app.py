@@ -24,7 +24,7 @@ from services import (
     tensors_of,
 )
 
-from {{ cookiecutter.__package }}.files import write_json
+from {{ cookiecutter.__package }} import write_json
 from {{ cookiecutter.__package }}.service import app, champion
 from {{ cookiecutter.__package }}.service.protocol import Protocol
 

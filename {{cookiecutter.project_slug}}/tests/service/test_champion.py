@@ -10,8 +10,8 @@ from bundles import fitted_bundle
 from rows import REGRESSION, valid_rows
 from services import metric, number_bundle, point, promote, promote_numbers, settings_in
 
+from {{ cookiecutter.__package }} import read_json, write, write_json
 from {{ cookiecutter.__package }}.bundle import seal
-from {{ cookiecutter.__package }}.files import read_json, write, write_json
 from {{ cookiecutter.__package }}.service.champion import Champion, Model
 from {{ cookiecutter.__package }}.service.counters import Counters
 

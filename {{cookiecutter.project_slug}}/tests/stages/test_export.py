@@ -11,10 +11,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeRegressor
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, read_json
 from {{ cookiecutter.__package }}.bundle import load
 from {{ cookiecutter.__package }}.contract import Contract, Feature
-from {{ cookiecutter.__package }}.files import read_json
 from {{ cookiecutter.__package }}.model import Encode
 from {{ cookiecutter.__package }}.stages import export
 

@@ -10,9 +10,8 @@ from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 from services import point, promote
 from traffic import EVALUATE, MONITOR, as_snapshot
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, read_json, write_json
 from {{ cookiecutter.__package }}.commands.snapshot import save
-from {{ cookiecutter.__package }}.files import read_json, write_json
 from {{ cookiecutter.__package }}.metrics import encode_target, metrics
 from {{ cookiecutter.__package }}.stages.monitor import PREDICTION, decide, fallen, main, performance, windows
 

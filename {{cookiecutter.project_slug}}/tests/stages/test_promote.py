@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 from bundles import linear_bundle
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, folder, read_json, write_json
 from {{ cookiecutter.__package }}.contract import Contract, Feature
-from {{ cookiecutter.__package }}.files import folder, read_json, write_json
-from {{ cookiecutter.__package }}.identity import identity
+from {{ cookiecutter.__package }}.metrics import identity
 from {{ cookiecutter.__package }}.params import EvaluateParams, PromoteParams
 from {{ cookiecutter.__package }}.stages import promote
 from {{ cookiecutter.__package }}.stages.promote import Gate, comparable, main, settled

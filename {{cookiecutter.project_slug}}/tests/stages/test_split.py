@@ -4,7 +4,7 @@ import pytest
 from rows import BINARY, MULTICLASS, valid_rows
 
 from {{ cookiecutter.__package }} import UserError
-from {{ cookiecutter.__package }}.identity import content
+from {{ cookiecutter.__package }}.metrics import content
 from {{ cookiecutter.__package }}.params import SplitParams
 from {{ cookiecutter.__package }}.stages.split import split
 

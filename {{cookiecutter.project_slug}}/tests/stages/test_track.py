@@ -2,7 +2,7 @@ import pytest
 from bundles import fitted_bundle
 from rows import BINARY, valid_rows
 
-from {{ cookiecutter.__package }}.files import write_json
+from {{ cookiecutter.__package }} import write_json
 from {{ cookiecutter.__package }}.stages import track
 from {{ cookiecutter.__package }}.stages.track import connect, flat, models, oldest_first, sources
 

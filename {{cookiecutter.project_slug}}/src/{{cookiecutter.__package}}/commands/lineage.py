@@ -1,10 +1,8 @@
 """Where an answer came from: a prediction's id -> its model, what that promised, its rows, run, commit and files."""
 
 import json
-import logging
 import os
 import subprocess
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
-from .. import UserError, say, tell
-from ..files import read_json
+from .. import UserError, read_json, say, tell
+from .snapshot import LOGS, PRODUCTION, VERSIONS
 
-LOGS, SNAPSHOTS, VERSIONS = (
-    Path(os.environ.get("SERVICE_LOG_DIR") or "logs"),
-    Path("data/production"),
-    Path("models/versions"),
-)
 POINTER, LOCK = "models/champion.json", "dvc.lock"
 OUTS = ("data/split", "models/fitted", "models/challenger")
 
@@ -36,10 +29,10 @@ def find(prediction: str) -> tuple[dict[str, Any], Path]:
             for line in lines:  # a torn last line has no end and was no answer
                 if needle in line and line[-1:] == b"\n" and (found := json.loads(line))["id"] == prediction:
                     return found, path
-    for path in sorted(SNAPSHOTS.glob("*.parquet")):  # <day>-<version>
+    for path in sorted(PRODUCTION.glob("*.parquet")):  # <day>-<version>
         if rows := pq.read_table(path, columns=["time"], filters=[("id", "==", prediction)]).to_pylist():
             return rows[0] | {"model_version": path.stem[len("2013-10-01-") :]}, path
-    raise UserError(f"no prediction {prediction!r} in {LOGS}/predictions-*.jsonl or {SNAPSHOTS}/*.parquet")
+    raise UserError(f"no prediction {prediction!r} in {LOGS}/predictions-*.jsonl or {PRODUCTION}/*.parquet")
 
 
 def promised(version: str) -> str:
@@ -61,9 +54,6 @@ def tracked(version: str) -> str:
     """Return the run of the version; a store that is dead or empty is no failure of this command."""
     from ..stages import track  # here, since it takes seconds
 
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
     if not os.environ.get("MLFLOW_TRACKING_URI") and not track.STORE.exists():
         return f"there is no store {track.STORE}; `make track` fills one"
     try:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from .. import say, tell
+from .. import read_json, read_rows, say, tell
 from ..contract import Contract
-from ..files import read_json
 from ..schema import CONTRACT
+from ..stages.monitor import moments
 from .mend import mend
 from .snapshot import PRODUCTION, save, snapshot, track
 
@@ -31,8 +31,7 @@ def labelled(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame | None:
     if contract.id:
         columns[contract.id] = rows["row_id"].fillna(rows["id"])
     if contract.time:
-        asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
-        columns[contract.time] = rows["row_time"].fillna(asked)
+        columns[contract.time] = moments(rows, timed=True)
     try:
         columns |= {feature.name: rows[f"features.{feature.name}"] for feature in contract.features}
         columns[contract.target] = rows["label"]
@@ -46,7 +45,7 @@ def mark(production: Path, labelled_dir: Path, batches: Path, contract: Contract
     fresh: dict[Path, pd.DataFrame] = {}
     marks: dict[Path, pd.Series] = {}
     for path in sorted(production.glob("*.parquet")):
-        rows = pd.read_parquet(path)
+        rows = read_rows(path)
         rows = rows[rows["label"].notna() & rows["batch"].isna()]
         if len(rows):
             found = labelled(rows, contract)
@@ -58,7 +57,7 @@ def mark(production: Path, labelled_dir: Path, batches: Path, contract: Contract
         known = pd.Series(False, together.index)
         if contract.id:
             ids = together[contract.id]
-            earlier = [pd.read_parquet(path, columns=[contract.id]) for path in sorted(batches.glob("*.parquet"))]
+            earlier = [read_rows(path, columns=[contract.id]) for path in sorted(batches.glob("*.parquet"))]
             known = ids.duplicated(keep="last") | ids.isin(pd.concat(earlier)[contract.id] if earlier else [])
         name = _name(together.loc[~known, contract.time] if contract.time else None, labelled_dir)
         where, end = known.map({True: KNOWN, False: name}), 0
@@ -66,7 +65,7 @@ def mark(production: Path, labelled_dir: Path, batches: Path, contract: Contract
             begin, end = end, end + len(found)
             marks[path] = pd.Series(where[begin:end].to_numpy(), found.index, dtype="str")
     for path, mine in marks.items():
-        rows = pd.read_parquet(path)
+        rows = read_rows(path)
         rows.loc[mine.index, "batch"] = mine
         save(path, rows)
     return list(marks)
@@ -82,7 +81,7 @@ def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Pa
     """Write every batch that the snapshots speak of and that is not there yet; return them with their rows."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for path in sorted(production.glob("*.parquet")):
-        rows = pd.read_parquet(path)
+        rows = read_rows(path)
         for name, mine in rows.groupby("batch"):
             there = (labelled_dir / f"{name}.parquet", labelled_dir / f"{name}.parquet.dvc")
             if name not in (UNFIT, KNOWN) and not any(item.exists() for item in there):

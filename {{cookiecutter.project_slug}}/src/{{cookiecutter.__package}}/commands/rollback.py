@@ -5,10 +5,9 @@ With a version as its argument it takes that one off the blocked: the gate may p
 
 from pathlib import Path
 
-from .. import UserError, tell
-from ..bundle import load, replay
+from .. import UserError, read_json, tell
+from ..bundle import verified
 from ..champion import Champion, move, read
-from ..files import read_json
 
 POINTER, VERSIONS = Path("models/champion.json"), Path("models/versions")
 
@@ -28,10 +27,7 @@ def rollback() -> str:
     home = VERSIONS / version
     if not home.is_dir():
         raise UserError(f"{home} is missing; restore it with `dvc checkout`")
-    bundle = load(home / "bundle")
-    if bundle.version != version:
-        raise UserError(f"{home} holds bundle {bundle.version}; restore it with `dvc checkout`")
-    replay(bundle)
+    verified(VERSIONS, version)
     before, blocked = read_json(home / "decision.json")["champion"], [*dict.fromkeys([*seen["blocked"], left])]
     _move(seen, {"version": version, "previous": None if before in blocked else before, "blocked": blocked})
     return f"{left} is blocked; {version} answers now; `make unblock VERSION={left}` lets it be promoted again"

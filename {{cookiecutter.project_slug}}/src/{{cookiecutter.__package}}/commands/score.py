@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .. import UserError, champion, say, tell
-from ..bundle import Bundle, columns_of, finite, load, replay
+from ..bundle import Bundle, columns_of, finite, verified
 from ..checks import Checks
 
 CHUNK_ROWS = 20_000
@@ -139,8 +139,7 @@ def score(rows: Path, out: Path) -> str:
         raise UserError("there is no champion yet; run `make pipeline`")
     if out.suffix not in (".csv", ".parquet"):
         raise UserError(f"{out}: the output ends in .csv or .parquet")
-    bundle = load(MODELS / "versions" / version / "bundle")
-    replay(bundle)
+    bundle = verified(MODELS / "versions", version)
     scorer, bad_path, done = Scorer(bundle), out.with_suffix(".bad.csv"), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:

@@ -21,9 +21,8 @@ import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 from tqdm import tqdm
 
-from .. import UserError, say, tell
+from .. import UserError, digest, read_json, read_rows, say, tell, write_json
 from ..contract import Contract, Feature
-from ..files import digest, read_json, write_json
 from ..schema import CONTRACT
 
 STREAM, CURSOR = Path("data/stream/stream.parquet"), Path("logs/simulated.json")
@@ -279,7 +278,7 @@ def simulate(s: Settings, contract: Contract) -> str:
     client = Client(s.url or f"http://127.0.0.1:{s.port}", s.key)
     if not STREAM.exists():
         raise UserError(f"{STREAM} is missing; run `make pipeline`")
-    stream = pd.read_parquet(STREAM)
+    stream = read_rows(STREAM)
     if missing := [name for name in contract.columns if name not in stream]:
         raise UserError(f"{STREAM} has no column {missing[0]!r}; run `make pipeline`")
     cursor: dict[str, Any] = {"stream": digest(STREAM), "next": 0}

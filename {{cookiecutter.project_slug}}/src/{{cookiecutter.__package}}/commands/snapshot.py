@@ -22,9 +22,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.json as pj
 
-from .. import UserError, tell
+from .. import UserError, pulled, read_json, read_rows, tell, write
 from ..contract import NULLABLE
-from ..files import pulled, read_json, write
 from ..params import MonitorParams, load
 
 LOGS, PRODUCTION, VERSIONS = (
@@ -170,7 +169,7 @@ def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = 
         if name[11:] not in known:
             continue
         path, contract = production / f"{name}.parquet", known[name[11:]]
-        old = [pd.read_parquet(path)] if path.exists() else []
+        old = [read_rows(path)] if path.exists() else []
         rows = pd.concat([*old, *fresh.pop(name, [])], ignore_index=True).drop_duplicates("id", ignore_index=True)
         new = len(rows) - sum(map(len, old))
         matching, labelled, corrected = attach(rows, said, contract)

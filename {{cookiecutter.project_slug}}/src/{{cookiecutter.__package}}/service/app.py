@@ -21,8 +21,7 @@ from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from .. import UserError
-from ..files import read_json
+from .. import UserError, read_json
 from . import openapi
 from .champion import Champion, Model
 from .counters import Counters

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import UserError
-from ..bundle import Bundle, load, replay
+from .. import UserError, read_json
+from ..bundle import Bundle, verified
 from ..encoding import encode
-from ..files import read_json
 from .counters import Counters
 from .protocol import Protocol
 from .settings import Settings
@@ -93,11 +92,7 @@ class Champion:
                 logger.error("no new model taken up: %s", reason)
 
     def _load(self, version: str) -> Model:
-        bundle = load(self.settings.models_dir / "versions" / version / "bundle")
-        if bundle.version != version:
-            raise UserError(f"models/versions/{version} holds bundle {bundle.version}; restore it with `dvc checkout`")
-        replay(bundle)
-        return Model(bundle, self.settings.max_rows)
+        return Model(verified(self.settings.models_dir / "versions", version), self.settings.max_rows)
 
     def _swap(self, model: Model) -> None:
         self.model = model

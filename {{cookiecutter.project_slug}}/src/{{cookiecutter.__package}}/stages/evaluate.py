@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import run, say
+from .. import folder, read_json, read_rows, run, say, write_json
 from ..bundle import Bundle
 from ..bundle import load as load_bundle
-from ..files import folder, read_json, write_json
-from ..identity import content
 from ..metrics import (
     Floats,
     baseline_scores,
     blocks,
     calibration_bins,
+    content,
     draws,
     encode_target,
     interval,
@@ -126,7 +125,7 @@ def headline(report: dict[str, Any], task: str) -> str:
 
 def main(challenger_dir: Path, test_path: Path, metrics_path: Path, plots_dir: Path) -> str:
     """Write the metrics, and the plots' tables with one picture of them."""
-    p, bundle, test = load(EvaluateParams), load_bundle(challenger_dir / "bundle"), pd.read_parquet(test_path)
+    p, bundle, test = load(EvaluateParams), load_bundle(challenger_dir / "bundle"), read_rows(test_path)
     say("evaluate", f"{len(test):,} rows, {p.resamples:,} bootstrap draws")
     report, tables = evaluate(bundle, test, read_json(challenger_dir / "receipt.json")["result"]["baselines"], p)
     with folder(plots_dir) as scratch:

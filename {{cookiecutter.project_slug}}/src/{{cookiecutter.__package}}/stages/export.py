@@ -15,11 +15,10 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.pipeline import Pipeline
 
-from .. import UserError, run
+from .. import UserError, digest, digest_json, folder, read_json, read_rows, run, write, write_json
 from ..bundle import TOLERANCE, Bundle, columns_of, seal, session, tensors
 from ..contract import Contract
 from ..encoding import encode
-from ..files import digest, digest_json, folder, read_json, write, write_json
 from ..model import Encode
 from ..params import ExportParams, load, raw
 from ..schema import CONTRACT
@@ -178,7 +177,7 @@ def write_bundle(path: Path, graph: bytes, contract: dict[str, Any], train: pd.D
 def main(fitted_dir: Path, split_dir: Path, challenger_dir: Path) -> str:
     """Write the challenger: its bundle, and the receipt of everything that made it."""
     receipt, model = read_json(fitted_dir / "receipt.json"), read_model(fitted_dir / "model.skops")
-    train, test = (pd.read_parquet(split_dir / f"{side}.parquet") for side in ("train", "test"))
+    train, test = (read_rows(split_dir / f"{side}.parquet") for side in ("train", "test"))
     contract = contract_json(CONTRACT, train, receipt["result"].get("threshold"))
     snap_thresholds(model)
     graph = convert(model, test, contract["features"], receipt["result"]["target_sd"] or 0.0)

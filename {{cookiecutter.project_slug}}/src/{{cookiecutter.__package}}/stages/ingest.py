@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import UserError, run
+from .. import UserError, folder, pulled, read_rows, run, write_json
 from ..contract import Contract
-from ..files import folder, pulled, write_json
 from ..params import IngestParams, load
 from ..schema import CONTRACT
 
@@ -84,7 +83,7 @@ def labelled(directory: Path, contract: Contract) -> dict[str, pd.DataFrame]:
     batches = {}
     for path in sorted(path for path in pulled(directory).iterdir() if path.suffix != ".dvc" and path.name[0] != "."):
         try:
-            batches[path.stem] = pd.read_parquet(path).drop(columns=list(contract.personal), errors="ignore")
+            batches[path.stem] = read_rows(path).drop(columns=list(contract.personal), errors="ignore")
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as Parquet ({error}); remove it or write it anew") from error
     if HISTORY in batches:

@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import UserError, run, say
+from .. import UserError, pulled, read_json, read_rows, run, say, write, write_json
 from ..champion import read
-from ..files import pulled, read_json, write, write_json
 from ..loop import page
 from ..metrics import (
     Floats,
@@ -114,6 +113,12 @@ def fallen(below: Sequence[bool], p: MonitorParams) -> bool:
     return sum(below[-p.windows :]) >= p.windows_below
 
 
+def moments(rows: pd.DataFrame, timed: bool) -> pd.Series:
+    """Return when each row of a snapshot was: by the contract's time column if there is one, else when it was asked."""
+    asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
+    return rows["row_time"].fillna(asked) if timed else asked
+
+
 class Traffic:
     """What one version answered, in order of time, and what it had promised."""
 
@@ -122,9 +127,8 @@ class Traffic:
         self.contract, self.promise = read_json(home / "bundle/contract.json"), read_json(home / "promise.json")
         self.task, self.timed = self.contract["task"], self.contract["time"] is not None
         self.metric = p.metric if p.metric and p.metric in self.promise["intervals"] else METRICS[self.task]
-        rows = pd.concat([pd.read_parquet(path) for path in snapshots], ignore_index=True)
-        asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
-        moment = rows["row_time"].fillna(asked) if self.timed else asked
+        rows = pd.concat([read_rows(path) for path in snapshots], ignore_index=True)
+        moment = moments(rows, self.timed)
         order = np.argsort(moment.to_numpy(), kind="stable")
         self.rows, self.moment = rows.iloc[order].reset_index(drop=True), moment.iloc[order].reset_index(drop=True)
         self.days = np.unique(self.moment.dt.floor("D"), return_inverse=True)[1] if self.timed else None
@@ -163,7 +167,7 @@ class Traffic:
         from ..drift import draw, examine, sentence  # here, as above
 
         rows, reference = self.rows.iloc[window.first : window.end], self.home / "bundle/reference"
-        columns, predicted = (pd.read_parquet(reference / f"{name}.parquet") for name in ("features", "predictions"))
+        columns, predicted = (read_rows(reference / f"{name}.parquet") for name in ("features", "predictions"))
         then = {str(name): values for name, values in columns.items()}
         then[PREDICTION] = self.told(np.array(predicted["score"].tolist(), dtype=np.float64))
         now = {n: rows[f"features.{n}"] for f in self.contract["features"] if f"features.{(n := f['name'])}" in rows}
@@ -191,11 +195,10 @@ def fresh(snapshots: list[Path], timed: bool) -> dict[str, int]:
         return {"rows": 0, "days": 0}
     columns = ["time", "row_time", "label", "batch"]
     rows = pd.concat(
-        [pd.read_parquet(path, columns=columns).assign(label=lambda x: x["label"].notna()) for path in snapshots]
+        [read_rows(path, columns=columns).assign(label=lambda x: x["label"].notna()) for path in snapshots]
     )
     rows = rows[rows["label"] & rows["batch"].isna()]
-    asked = pd.to_datetime(rows["time"], format="ISO8601").dt.tz_localize(None)
-    days = (rows["row_time"].fillna(asked) if timed else asked).dt.floor("D").nunique()
+    days = moments(rows, timed).dt.floor("D").nunique()
     return {"rows": len(rows), "days": int(days)}
 
 

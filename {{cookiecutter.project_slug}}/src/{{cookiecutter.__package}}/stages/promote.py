@@ -13,19 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .. import UserError, run, say
+from .. import UserError, folder, read_json, read_rows, run, say, write, write_json
 from ..bundle import Bundle, replay
 from ..bundle import load as load_bundle
 from ..champion import Champion, lineage, move, read
-from ..files import folder, read_json, write, write_json
-from ..identity import Hashes, content, identity
 from ..metrics import (
     Floats,
+    Hashes,
     baseline_scores,
     blocks,
     calibration_error,
+    content,
     draws,
     encode_target,
+    identity,
     interval,
     loss_name,
     mean_loss,
@@ -243,8 +244,8 @@ def main(*paths: Path) -> str:
     names: Decision = {"version": challenger.version, "champion": champion["version"]}
     decision = settled(challenger.version, champion, versions)
     if decision is None:
-        test, known_by = pd.read_parquet(split_dir / "test.parquet"), challenger.contract["id"]
-        train = pd.read_parquet(split_dir / "train.parquet", columns=[known_by] if known_by else None)
+        test, known_by = read_rows(split_dir / "test.parquet"), challenger.contract["id"]
+        train = read_rows(split_dir / "train.parquet", columns=[known_by] if known_by else None)
         say("promote", f"{challenger.version} against {champion['version'] or 'the baselines'} on {len(test):,} rows")
         gate = Gate(challenger, test, p, e)
         trained = np.sort(identity(train, challenger.contract))

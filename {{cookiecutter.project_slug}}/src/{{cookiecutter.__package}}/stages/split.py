@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .. import UserError, run
+from .. import UserError, folder, read_rows, run
 from ..contract import Contract
-from ..files import folder
-from ..identity import content
+from ..metrics import content
 from ..params import SplitParams, load
 from ..schema import CONTRACT
 
@@ -54,7 +53,7 @@ def _chosen(contents: NDArray[np.uint64], p: SplitParams) -> NDArray[Any]:
 
 def main(valid_dir: Path, split_dir: Path) -> str:
     """Write train.parquet and test.parquet."""
-    batches = [pd.read_parquet(path) for path in sorted(valid_dir.glob("*.parquet"))]
+    batches = [read_rows(path) for path in sorted(valid_dir.glob("*.parquet"))]
     train, test = split(batches, CONTRACT, load(SplitParams))
     with folder(split_dir) as scratch:
         train.to_parquet(scratch / "train.parquet", index=False)

@@ -13,9 +13,8 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import UserError, run, say
+from .. import UserError, digest_json, read_json, run, say
 from ..champion import lineage, read
-from ..files import digest_json, read_json
 
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server would otherwise be asked for minutes
@@ -48,6 +47,9 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
 
     Artifact paths in a local store are absolute: one that came along from another folder is kept aside and filled anew.
     """
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
         if STORE.exists() and (home := _home(STORE)) and not home.is_relative_to(Path.cwd()):
             aside = STORE.rename(f"mlflow-{digest_json(str(home))[:6]}.db")
@@ -159,9 +161,6 @@ def register(client: mlflow.MlflowClient, experiment: str, versions: Path, champ
 
 def main(challenger_dir: Path, champion_path: Path, versions: Path, reports: Path) -> str:
     """Fill the store."""
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore")
     champion = read(champion_path)["version"]
     try:
         client, experiment = connect()

@@ -18,11 +18,9 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from .. import UserError, run, say
+from .. import UserError, digest, digest_json, folder, read_rows, run, say, write_json
 from ..contract import Contract
-from ..files import digest, digest_json, folder, write_json
-from ..identity import content
-from ..metrics import blocks, encode_target, number
+from ..metrics import blocks, content, encode_target, number
 from ..model import build_model
 from ..params import TrainParams, load
 from ..schema import CONTRACT
@@ -89,7 +87,7 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
 
 def main(train_path: Path, fitted_dir: Path) -> str:
     """Write model.skops and receipt.json."""
-    fitted, result = train(pd.read_parquet(train_path), CONTRACT, load(TrainParams))
+    fitted, result = train(read_rows(train_path), CONTRACT, load(TrainParams))
     receipt = {"train_rows": digest(train_path), "contract": digest_json(CONTRACT.to_json()), "result": result}
     with folder(fitted_dir) as scratch:
         skops.io.dump(fitted, scratch / "model.skops")

@@ -14,9 +14,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from .. import UserError, run
+from .. import UserError, folder, read_rows, run, write, write_json
 from ..contract import Contract, Feature
-from ..files import folder, write, write_json
 from ..params import ValidateParams, load
 from ..schema import CONTRACT
 
@@ -143,7 +142,7 @@ def validate(
 
 def main(batches_dir: Path, valid_dir: Path, quarantine_dir: Path, report_path: Path) -> str:
     """Write the report; then the valid rows and the quarantined ones, or nothing of either."""
-    batches = {path.stem: pd.read_parquet(path) for path in sorted(batches_dir.glob("*.parquet"))}
+    batches = {path.stem: read_rows(path) for path in sorted(batches_dir.glob("*.parquet"))}
     report, bad = validate(batches, CONTRACT, load(ValidateParams))
     write_json(report_path, report)
     if report["decision"] == "refused":
