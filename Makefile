@@ -8,7 +8,7 @@ PINNED := --quiet --universal --generate-hashes --no-header --no-emit-index-url 
 NOT_IN := awk '/^[a-z0-9]/ { split($$1, pin, "=="); keep = FNR != NR && !(pin[1] in base); if (FNR == NR) base[pin[1]] } keep'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bake demo test check bench lock
+.PHONY: help setup bake demo test test-docker check bench lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 8
@@ -25,6 +25,10 @@ demo: bake  ## bake, install, run the whole pipeline, serve its model, ask it ab
 
 test: setup  ## run the tests that need no container engine; ARGS="-k hooks" runs some
 	.venv/bin/pytest $(ARGS)
+
+test-docker: bake  ## run those that need one, with Compose; ARGS="-k killed" runs some
+	$${ENSURE_DOCKER:-:} $$(sed -n 's/^FROM \([^ ]*\).*/\1/p; s/^ *image: //p' demo/*/Dockerfile demo/*/compose.yaml | sort -u)
+	.venv/bin/pytest -m docker $(ARGS)
 
 check: setup  ## lint, format, types
 	.venv/bin/ruff check $(CODE)

@@ -58,8 +58,8 @@ class Answer:
 class Connection:
     """A socket to the service on which a test says what it likes."""
 
-    def __init__(self, port: int, timeout: float = 10) -> None:
-        self.socket = socket.create_connection((HOST, port), timeout=timeout)
+    def __init__(self, port: int, timeout: float = 10, host: str = HOST) -> None:
+        self.socket = socket.create_connection((host, port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.begun = time.perf_counter()
 
@@ -110,6 +110,7 @@ class Service:
     project: Project = field(repr=False)
     said: list[bytes] = field(default_factory=list, repr=False)
     reader: threading.Thread | None = field(default=None, repr=False)
+    host: str = HOST
 
     def __str__(self) -> str:
         return self.url
@@ -135,7 +136,7 @@ class Service:
 
     def connect(self, timeout: float = 10) -> Connection:
         """Return a new connection."""
-        return Connection(self.port, timeout)
+        return Connection(self.port, timeout, self.host)
 
     def stopped(self, seconds: float = 30) -> int:
         """Send SIGTERM to the service unless it has ended; return 0, or 143 where the signal ended it.

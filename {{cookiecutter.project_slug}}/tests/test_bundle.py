@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +17,16 @@ NUMBERS = REGRESSION.__class__(task="regression", target="y", features=MULTICLAS
 @pytest.fixture
 def bundle(tmp_path):
     return linear_bundle(tmp_path / "bundle", NUMBERS, valid_rows(NUMBERS, 20), 1.0, [2.0, -1.0])
+
+
+@pytest.mark.parametrize(("begins", "tells"), [("{{ cookiecutter.__package }}.bundle", False), ("onnxruntime", True)])
+def test_a_bundle_tells_nobody_that_it_is_used(bundle, tmp_path, begins, tells):
+    code = f"import sys, {begins}, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    quiet = ("CI", "PYTEST", "ORT_", "GITHUB", "GITLAB", "XDG_")  # where onnxruntime tells nothing by itself
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(quiet)}
+    command = [sys.executable, "-c", code, str(bundle.path / "model.onnx")]
+    subprocess.run(command, env=environment | {"HOME": str(tmp_path / "home")}, check=True, capture_output=True)
+    assert any((tmp_path / "home").rglob("*")) == tells
 
 
 def test_a_bundle_answers_what_its_graph_says(bundle):

@@ -175,6 +175,20 @@ def test_the_model_s_facts_stand_beside_its_bundle(folder):
     )
 
 
+def test_alerts_can_be_made_of_the_model_s_age_and_of_the_last_drift_report(folder):
+    version = promote_numbers(folder / "models", 1.0)
+    os.utime(folder / "models/champion.json", (1e9, 1e9))
+    with running(settings_in(folder)) as ask:
+        told = ask("GET", "/metrics").body.decode()
+        assert 'model_promoted_timestamp_seconds{version="' + version + '"} 1e+09' in told
+        assert "monitor_decision{" not in told
+        for decision in ("watch", "retrain"):
+            write_json(folder / "reports/drift.json", {"decision": decision})
+            lines = ask("GET", "/metrics").body.decode().splitlines()
+            found = [line for line in lines if line.startswith("monitor_decision{")]
+            assert found == ['monitor_decision{decision="' + decision + '"} 1.0']
+
+
 def test_labels_that_cannot_be_written_are_not_acknowledged(folder):
     promote_numbers(folder / "models", 1.0)
     (folder / "logs").touch()

@@ -91,6 +91,25 @@ def test_a_key_of_the_file_opens_as_bearer_or_as_password_of_basic(keys, authori
     assert answer.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8000", 200),
+        ("localhost:8000", 200),
+        ("api:8000", 200),
+        ("[::1]:8000", 200),
+        ("evil.example.org:8000", 403),
+        ("evil.example.org", 403),
+        ("127.0.0.1.evil.example.org", 403),
+    ],
+)
+def test_where_only_this_machine_may_ask_no_name_of_the_internet_leads_here(host, status):
+    guard = guard_of(bind="0.0.0.0", keys="off", hosts="local")
+    assert ask(guard, "GET", "/", host=host, server=("172.18.0.3", 8000)).status == status
+    if status == 403:
+        assert ask(guard_of(bind="0.0.0.0", keys="off"), "GET", "/", host=host).status == 200
+
+
 def test_a_person_s_browser_is_made_to_ask_for_the_key(keys):
     answer = ask(guard_of(keys=str(keys)), "GET", "/", b"", ("sec-fetch-mode", "navigate"))
     assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Basic realm="key as password"')

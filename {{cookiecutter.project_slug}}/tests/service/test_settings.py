@@ -4,11 +4,12 @@ from pathlib import Path
 import pytest
 
 from {{ cookiecutter.__package }} import UserError
-from {{ cookiecutter.__package }}.service.settings import Settings, is_loopback
+from {{ cookiecutter.__package }}.service.settings import Settings, is_domain, is_loopback
 
 GIVEN = {
     "SERVICE_BIND": "0.0.0.0",
     "SERVICE_KEYS": "keys.txt",
+    "SERVICE_HOSTS": "local",
     "SERVICE_MAX_BODY_BYTES": "1",
     "SERVICE_MAX_ROWS": "2",
     "SERVICE_MAX_BUFFERED_BYTES": "3",
@@ -34,7 +35,12 @@ def test_every_variable_is_read():
 @pytest.mark.parametrize(
     ("variable", "value"),
     [(name, "0") for name, value in GIVEN.items() if len(value) == 1]
-    + [("SERVICE_MAX_ROWS", "many"), ("SERVICE_MAX_BODY_BYTES", "4MB"), ("SERVICE_LOG_LEVEL", "loud")]
+    + [
+        ("SERVICE_MAX_ROWS", "many"),
+        ("SERVICE_MAX_BODY_BYTES", "4MB"),
+        ("SERVICE_LOG_LEVEL", "loud"),
+        ("SERVICE_HOSTS", "all"),
+    ]
     + [("SERVICE_TIMEOUT_S", "nan"), ("SERVICE_TIMEOUT_S", "0")],
 )
 def test_a_bad_value_is_refused_in_one_sentence_that_names_it(variable, value):
@@ -56,3 +62,11 @@ def test_this_machine_is_loopback(host):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]", "10.0.0.5", "evil.example.org", "localhost.evil.example"])
 def test_every_other_host_is_not(host):
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "domain"),
+    [("evil.example.org", True), ("127.0.0.1.nip.io", True), ("172.18.0.3", False), ("[::1]", False), ("api", False)],
+)
+def test_a_name_with_a_dot_is_a_domain_and_an_address_is_none(host, domain):
+    assert is_domain(host) == domain

@@ -15,8 +15,8 @@ from .. import read_json, read_rows, say, tell
 from ..contract import Contract
 from ..schema import CONTRACT
 from ..stages.monitor import moments
-from .mend import mend
 from .snapshot import PRODUCTION, save, snapshot, track
+from .turn import turn
 
 LABELLED, BATCHES = Path("data/labelled"), Path("data/batches")
 UNFIT, KNOWN = "(unfit)", "(known)"  # not names of batches: why a row goes into none
@@ -97,16 +97,16 @@ def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Pa
 
 def retrain() -> str:
     """Return the gate's verdict on what came back."""
-    say("retrain", snapshot())
-    changed = mark(PRODUCTION, LABELLED, BATCHES, CONTRACT)
-    batches = deliver(PRODUCTION, LABELLED, CONTRACT)
-    track([*changed, *batches])
-    for path, rows in batches.items():
-        say("retrain", f"{rows:,} labelled rows are now {path}")
-    if not batches:
-        say("retrain", "nothing new is labelled")
-    mend()
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False)
+    with turn():
+        say("retrain", snapshot())
+        changed = mark(PRODUCTION, LABELLED, BATCHES, CONTRACT)
+        batches = deliver(PRODUCTION, LABELLED, CONTRACT)
+        track([*changed, *batches])
+        for path, rows in batches.items():
+            say("retrain", f"{rows:,} labelled rows are now {path}")
+        if not batches:
+            say("retrain", "nothing new is labelled")
+        done = subprocess.run([sys.executable, "-m", "dvc", "repro"], check=False)
     if done.returncode:
         sys.exit(done.returncode)
     decision = read_json(Path("reports/decision.json"))

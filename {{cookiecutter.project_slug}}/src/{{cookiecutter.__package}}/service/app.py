@@ -89,12 +89,17 @@ class Service:
             raise Refusal(404, "no such model or version; GET /v2/models names what is served")
         return model
 
+    def drift(self) -> dict[str, Any] | None:
+        """Return the last drift report, None before there is one."""
+        path = self.settings.reports_dir / "drift.json"
+        return dict(read_json(path)) if path.exists() else None
+
     def facts(self) -> dict[str, Any]:
         """Return what the page shows: contract, card and promise of the champion, drift status."""
-        model, drift = self.champion.model, self.settings.reports_dir / "drift.json"
+        model = self.champion.model
         facts: dict[str, Any] = {"ready": model is not None, "reason": self.champion.reason or None, "name": NAME}
         facts |= {"version": None, "features": [], "card": "", "promise": {}}
-        facts["drift"] = read_json(drift) if drift.exists() else None
+        facts["drift"] = self.drift()
         if model:
             beside = model.bundle.path.parent
             card, promise = beside / "card.md", beside / "promise.json"
@@ -191,6 +196,9 @@ def create_app(settings: Settings) -> Guard:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         guard.flush()
+        service.counters.decision.clear()
+        if drift := service.drift():
+            service.counters.decision.labels(drift["decision"]).set(1)
         return Response(generate_latest(service.counters.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/example", responses=openapi.NOT_READY)

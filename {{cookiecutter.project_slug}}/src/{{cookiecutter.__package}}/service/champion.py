@@ -80,7 +80,7 @@ class Champion:
             if version is None:
                 raise NoneYet(self._refused())
             if not self.model or self.model.version != version:
-                self._swap(await asyncio.to_thread(self._load, version))
+                self._swap(await asyncio.to_thread(self._load, version), stat.st_mtime)
             self._seen, self.reason = mark, ""
         except Exception as error:  # whatever a bundle does wrong, the old one answers on
             self._seen = None
@@ -94,10 +94,12 @@ class Champion:
     def _load(self, version: str) -> Model:
         return Model(verified(self.settings.models_dir / "versions", version), self.settings.max_rows)
 
-    def _swap(self, model: Model) -> None:
+    def _swap(self, model: Model, promoted: float) -> None:
         self.model = model
-        self.counters.model.clear()
+        for gauge in (self.counters.model, self.counters.promoted):
+            gauge.clear()
         self.counters.model.labels(self.name, model.version).set(1)
+        self.counters.promoted.labels(model.version).set(promoted)
         self.counters.swaps.inc()
         logger.info("model %s answers now", model.version)
 

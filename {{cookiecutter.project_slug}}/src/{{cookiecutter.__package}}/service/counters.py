@@ -31,6 +31,12 @@ class Counters:
             "model_feature_outside_training", "values beyond what training saw", ["feature"], registry=registry
         )
         self.model = Gauge("model_info", "1 for the version that answers", ["name", "version"], registry=registry)
+        self.promoted = Gauge(
+            "model_promoted_timestamp_seconds", "when the pointer came to name it here", ["version"], registry=registry
+        )
+        self.decision = Gauge(
+            "monitor_decision", "1 for what the last drift report decided", ["decision"], registry=registry
+        )
         self.swaps = Counter("model_swaps", "versions taken up", registry=registry)
         self.load_failures = Counter("model_load_failures", "versions refused", registry=registry)
         self.dropped = Counter("prediction_log_dropped", "lines that could not be written", ["kind"], registry=registry)

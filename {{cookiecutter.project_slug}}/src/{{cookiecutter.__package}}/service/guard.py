@@ -19,7 +19,7 @@ from .. import UserError
 from .counters import Counters
 from .process_log import ProcessLog, stamp
 from .protocol import BINARY, Refusal
-from .settings import Settings, is_loopback
+from .settings import Settings, is_domain, is_loopback
 
 OPEN = ("/v2/health/live", "/v2/health/ready")  # for probes; they say nothing of data
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -132,6 +132,8 @@ class Guard:
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
             raise Refusal(400, "a request has one Host")
+        if self.settings.hosts == "local" and is_domain(_host(headers)):
+            raise Refusal(403, "this service has no such name; ask it by an address, or set SERVICE_HOSTS=any")
         if self.settings.keys != "off" and scope["path"] not in OPEN and not self._known(scope, headers):
             browser = headers.get(b"sec-fetch-mode") == b"navigate"  # it asks a person, who gives the key as password
             challenge = {"www-authenticate": 'Basic realm="key as password"' if browser else "Bearer"}
@@ -149,8 +151,8 @@ class Guard:
 
     def _known(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
         """Return whether a request needs no key or brings one."""
-        server, host = (scope.get("server") or ("",))[0], headers.get(b"host", b"").decode("latin-1")
-        local = is_loopback(self.settings.bind) and is_loopback(server) and is_loopback(host.rpartition(":")[0] or host)
+        server = (scope.get("server") or ("",))[0]
+        local = is_loopback(self.settings.bind) and is_loopback(server) and is_loopback(_host(headers))
         if not self.keys:
             return local
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
@@ -228,6 +230,12 @@ class Guard:
             lines.append(to_json(line | {"route": route, "status": status, "ms": round(seconds * 1000, 3)}))
         if self.logged:
             self.log.put(b"\n".join([*lines, b""]))
+
+
+def _host(headers: dict[bytes, bytes]) -> str:
+    """Return the host that a request names, without its port."""
+    host = headers.get(b"host", b"").decode("latin-1")
+    return host.rpartition(":")[0] or host
 
 
 def _read_type(headers: dict[bytes, bytes]) -> None:

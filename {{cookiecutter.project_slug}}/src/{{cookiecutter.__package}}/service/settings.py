@@ -14,12 +14,22 @@ PREFIX = "SERVICE_"
 
 
 @lru_cache(1000)
+def is_domain(host: str) -> bool:
+    """Return whether a host is a name with a dot and no address: whoever owns it says where it leads."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return "." in host
+    return False
+
+
+@lru_cache(1000)
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine alone; a name without a dot is nobody's on the internet."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
-        return "." not in host
+        return not is_domain(host)
 
 
 class Settings(BaseModel):
@@ -29,6 +39,7 @@ class Settings(BaseModel):
 
     bind: str = "127.0.0.1"
     keys: str = Field("", description="file of SHA-256 digests of keys, one a line; or off")
+    hosts: Literal["any", "local"] = Field("any", description="local: a request's Host is no name with a dot")
     max_body_bytes: int = Field(4 * 2**20, ge=1)
     max_rows: int = Field(10_000, ge=1)
     max_buffered_bytes: int = Field(64 * 2**20, ge=1, description="all bodies that are being received, together")

@@ -1,6 +1,6 @@
 import pytest
 
-from {{ cookiecutter.__package }}.commands.mend import LOCK, LOCKS, mend
+from {{ cookiecutter.__package }}.commands.turn import LOCK, LOCKS, mend
 
 WHOLE = f"schema: '2.0'\nstages:\n  ingest:\n    cmd: ingest\n    deps:\n    - path: data\n      md5: {'a' * 32}\n"
 

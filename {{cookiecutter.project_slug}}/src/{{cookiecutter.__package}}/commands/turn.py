@@ -1,0 +1,81 @@
+"""One at a time: what runs DVC, on the machine and in containers, takes turns, and first mends what a kill left behind.
+
+    python -m <package>.commands.turn dvc repro
+
+DVC tells by process ids who works on a file; those of another container mean nothing here. And it writes `dvc.lock` and
+its table of locks in place: killed in these milliseconds, it cannot read them again. Without them it runs stages anew.
+"""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid
+
+from .. import say, write_json
+
+TURN, LOCK, LOCKS = Path(".dvc/tmp/turn.lock"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+
+
+def torn(path: Path) -> bool:
+    """Return whether the file stops in the middle; a merge that waits for its user does not count."""
+    text = path.read_text("utf-8")
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text)) if path == LOCK else json.loads(text)
+    except (Invalid, ValueError, yaml.YAMLError):
+        return "<<<<<<<" not in text
+    return False
+
+
+def lives(holder: dict[str, Any]) -> bool:
+    """Return whether a holder in DVC's table of locks is a DVC that runs here."""
+    try:
+        return any("dvc" in word for word in psutil.Process(holder["pid"]).cmdline())
+    except psutil.Error:
+        return False
+
+
+def mend() -> None:
+    """Move each torn file to a name that ends in `.torn`, and take out of the table of locks who is no more."""
+    for path in (LOCK, LOCKS):
+        if path.exists() and torn(path):
+            path.replace(path.with_name(f"{path.name}.torn"))
+            say("mend", f"{path} was cut short by a kill; it is now {path.name}.torn, and DVC writes it anew")
+    if LOCKS.exists():
+        held = json.loads(LOCKS.read_text("utf-8"))
+        readers = {path: [*filter(lives, holders)] for path, holders in held.get("read", {}).items()}
+        writers = {path: holder for path, holder in held.get("write", {}).items() if holder and lives(holder)}
+        living = {"write": writers, "read": {path: holders for path, holders in readers.items() if holders}}
+        if living != held:
+            write_json(LOCKS, living)
+
+
+@contextmanager
+def turn() -> Iterator[int]:
+    """Wait until nobody else has the turn, mend, and hold it, while the block runs or its descriptor is open."""
+    TURN.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(TURN, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("turn", "waiting for another run to end")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        mend()
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    with turn() as held_by_what_follows:
+        os.set_inheritable(held_by_what_follows, True)
+        os.execvp(sys.argv[1], sys.argv[1:])
