@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.request import urlopen
 
-from projects import NOTHING, Done, Project
+from projects import NOTHING, PACKAGE, Done, Project
 from services import HOST, Service, free_port
 
 UP_S = 900  # a hang bound, the build included
@@ -87,9 +87,9 @@ class Stack:
 
     def kill(self, name: str) -> None:
         """End the process of a service from within, as the kernel does when memory is short."""
-        found = "kill -9 $(cat /proc/1/task/1/children)"
         user = ("--user", "postgres") if name == "postgres" else ()
-        self.compose("exec", *user, "--no-TTY", name, "sh", "-c", found, code=None)
+        end = ("sh", "-c", "read pid < /proc/1/task/1/children; kill -9 $pid")
+        self.project.start("docker", "compose", "exec", *user, "--no-TTY", name, *end).communicate(timeout=60)
 
     def get(self, name: str, path: str) -> Any:
         """Return the JSON that a service other than `api` answers."""
@@ -97,9 +97,17 @@ class Stack:
             return json.load(answer)
 
 
+def drawn(project: Project) -> None:
+    """Write the project's .env, as `make setup` does."""
+    if not (project.path / ".env").exists():
+        project.run("install", "-m", "600", ".env.example", ".env")
+        project.run("python", "-m", f"{PACKAGE}.commands.up", "draw")
+
+
 @contextmanager
-def stack(project: Project, env: Mapping[str, str] = NOTHING, built: bool = True) -> Iterator[Stack]:
-    """Yield the stack of a project, its images built, nothing started."""
+def stack(project: Project, env: Mapping[str, str] = NOTHING, services: tuple[str, ...] = ()) -> Iterator[Stack]:
+    """Yield the stack of a project, the images of all or some of its services built, nothing started."""
+    drawn(project)
     ports = {name: free_port() for name in ("api", "mlflow", "prometheus")}
     name = f"test-{os.getpid()}-{time.monotonic_ns() % 10**9}"
     given = {
@@ -111,15 +119,15 @@ def stack(project: Project, env: Mapping[str, str] = NOTHING, built: bool = True
     }
     found = Stack(Project(project.path, project.environment | given | dict(env)), ports)
     try:
-        if built:
-            found.compose("build")
+        found.compose("build", *services)
         yield found
     finally:
-        found.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "5", code=None)
+        found.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", "--timeout", "5")
 
 
 def owned(project: Project) -> int:
     """Give the project to somebody who is not root, and return who that is."""
+    drawn(project)
     me = os.getuid()
     if me:
         return me

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from services import running, settings_in
 
+from {{ cookiecutter.__package }}.commands.turn import CONTAINED
 from {{ cookiecutter.__package }}.commands.up import PORTS
 from {{ cookiecutter.__package }}.service.settings import Settings
 
@@ -56,6 +57,11 @@ def test_every_variable_is_explained_or_drawn():
     named = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", COMPOSE))
     assert named - drawn == {name for name in named if re.search(f"^# {name}=", example, re.MULTILINE)}
     assert all("${" + name + ":?run make setup once}" in COMPOSE for name in drawn)
+
+
+def test_where_dvc_lies_in_a_container_is_known():
+    assert "WORKDIR /app\n" in DOCKERFILE.partition("AS train-build\n")[2]
+    assert CONTAINED == "/app/.venv/"
 
 
 def test_images_are_named_by_tag():

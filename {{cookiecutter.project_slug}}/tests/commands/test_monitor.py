@@ -1,9 +1,10 @@
+import os
 from threading import Event, Thread
 
 import pytest
 from services import point
 
-from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }} import UserError, write_json
 from {{ cookiecutter.__package }}.commands import monitor
 
 
@@ -37,9 +38,9 @@ def test_a_check_that_fails_is_said_and_tried_again_and_is_not_well(tmp_path, ca
         raise UserError("a log that cannot be read")
 
     point(tmp_path / "models", "one")
-    monkeypatch.setattr(monitor, "check", fail)
+    monkeypatch.setattr(monitor, "glance", fail)
     assert "monitor: a log that cannot be read\n" * 3 in watched(lambda told: told.count("\n") > 2, capsys)
-    monkeypatch.setattr(monitor, "check", lambda: 255)
+    monkeypatch.setattr(monitor, "glance", lambda: 255)
     Thread(target=monitor.watch, args=(60, stop := Event())).start()
     stop.set()
     assert not monitor.CHECKED.exists()
@@ -47,7 +48,7 @@ def test_a_check_that_fails_is_said_and_tried_again_and_is_not_well(tmp_path, ca
 
 def test_a_check_that_was_done_is_known_by_its_file(tmp_path, monkeypatch):
     point(tmp_path / "models", "one")
-    monkeypatch.setattr(monitor, "check", lambda: 0)
+    monkeypatch.setattr(monitor, "glance", lambda: 0)
     stop = Event()
     thread = Thread(target=monitor.watch, args=(60, stop))
     thread.start()
@@ -61,3 +62,24 @@ def test_a_check_that_was_done_is_known_by_its_file(tmp_path, monkeypatch):
 def test_what_is_no_number_of_seconds_is_refused():
     with pytest.raises(SystemExit, match="monitor: 'often' is no number of seconds"):
         monitor.main(["often"])
+
+
+def test_the_stage_runs_when_something_that_it_reads_is_newer_than_its_report(tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor, "snapshot", lambda tracked: "")
+    cmd = "echo \\${NOTHING:-ran} >> ran; touch report"
+    pipeline = {
+        "stages": {"monitor": {"cmd": cmd, "deps": ["folder", "file"], "outs": [{"report": {"persist": True}}]}}
+    }
+    write_json(tmp_path / "dvc.yaml", pipeline)
+    (tmp_path / "folder").mkdir()
+    read = [tmp_path / name for name in ("folder/in", "file", "params.yaml")]
+    for path in read:
+        path.touch()
+    runs = []
+    for at, changed in enumerate((None, None, *read, None)):
+        if changed:
+            os.utime(changed, (4e9 + at, 4e9 + at))
+        assert monitor.glance() == 0
+        os.utime("report", (4e9 + at, 4e9 + at))
+        runs.append((tmp_path / "ran").read_text().count("ran"))
+    assert runs == [1, 1, 2, 3, 4, 4]

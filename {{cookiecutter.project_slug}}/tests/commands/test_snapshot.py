@@ -20,9 +20,15 @@ CONTRACTS = pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION]
 def tracked(tmp_path, monkeypatch):
     """Work in an empty project; return the files that DVC was given."""
     given = []
+
+    def track(paths):
+        given.extend(paths)
+        for path in paths:
+            path.with_name(f"{path.name}.dvc").touch()
+
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "track", given.extend)
+    monkeypatch.setattr(module, "track", track)
     (tmp_path / "data/production").mkdir(parents=True)
     return given
 
@@ -158,3 +164,14 @@ def test_a_snapshot_that_was_not_pulled_is_not_written_anew(tmp_path):
     path.rename(path.with_name(f"{path.name}.dvc"))
     with pytest.raises(UserError, match="dvc pull"):
         snapshot()
+
+
+def test_what_was_taken_up_without_dvc_is_given_to_it_the_next_time(tmp_path, tracked):
+    replay(BINARY, tmp_path, valid_rows(BINARY, 20))
+    assert snapshot(tracked=False).startswith("20 new predictions")
+    assert tracked == []
+    assert snapshot().startswith("0 new predictions")
+    (path,) = tracked
+    os.utime(path, (4e9, 4e9))
+    assert snapshot().startswith("0 new predictions")
+    assert tracked == [path, path]

@@ -1,6 +1,11 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from {{ cookiecutter.__package }}.commands.turn import LOCK, LOCKS, mend
+from {{ cookiecutter.__package }}.commands.turn import CONTAINED, LOCK, LOCKS, mend, turn
 
 WHOLE = f"schema: '2.0'\nstages:\n  ingest:\n    cmd: ingest\n    deps:\n    - path: data\n      md5: {'a' * 32}\n"
 
@@ -36,3 +41,32 @@ def test_a_torn_table_of_locks_is_put_aside_and_a_whole_one_is_not():
     LOCKS.write_text('{"read": {}, "write": {}}')
     mend()
     assert LOCKS.exists()
+
+
+def test_who_was_killed_in_a_container_loses_its_place_in_the_table_of_locks():
+    here, gone = {"pid": 7, "cmd": "/project/.venv/bin/dvc repro"}, {"pid": 7, "cmd": f"{CONTAINED}bin/dvc repro"}
+    held = {"write": {"a": gone, "b": here, "c": {}}, "read": {"d": [gone], "e": [gone, here]}}
+    LOCKS.write_text(json.dumps(held))
+    mend()
+    assert json.loads(LOCKS.read_text()) == {"write": {"b": here}, "read": {"e": [here]}}
+
+
+def test_a_command_holds_the_turn_to_its_end():
+    command = [sys.executable, "-m", "{{ cookiecutter.__package }}.commands.turn"]
+    wait = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen([*command, *wait], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        first.stdout.readline()
+        with subprocess.Popen([*command, "touch", "mine"], stdout=subprocess.PIPE, text=True) as second:
+            assert second.stdout.readline() == "turn: waiting for another run to end\n"
+            assert not Path("mine").exists()
+            first.stdin.write("\n")
+            first.stdin.flush()
+            second.communicate(timeout=30)
+            assert second.returncode == 0
+    assert Path("mine").exists()
+
+
+def test_a_turn_that_is_over_is_free():
+    for _ in range(2):
+        with turn():
+            pass

@@ -150,8 +150,14 @@ def track(paths: list[Path]) -> None:
             raise UserError(f"dvc add {' '.join(map(str, paths))} failed; mend what it says and run this again")
 
 
-def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = VERSIONS) -> str:
-    """Take up what the logs hold, and return what was done."""
+def untracked(production: Path) -> list[Path]:
+    """Return the snapshots that DVC has not been given as they are now."""
+    given = [(path, path.with_name(f"{path.name}.dvc")) for path in sorted(production.glob("*.parquet"))]
+    return [path for path, to in given if not to.exists() or to.stat().st_mtime < path.stat().st_mtime]
+
+
+def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = VERSIONS, tracked: bool = True) -> str:
+    """Take up what the logs hold, give it to DVC if it is to be `tracked`, and return what was done."""
     p = load(MonitorParams)
     known = {path.parts[-3]: read_json(path) for path in sorted(versions.glob("*/bundle/contract.json"))}
     fresh: defaultdict[str, list[pd.DataFrame]] = defaultdict(list)
@@ -164,7 +170,7 @@ def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = 
         for version, rows in found.items():
             for day, part in rows.groupby(rows["time"].str[:10], sort=True):
                 fresh[f"{day}-{version}"].append(part)
-    said, counts, changed = labels(logs), dict.fromkeys(("rows", "new", "matching", "labelled", "corrected"), 0), []
+    said, counts = labels(logs), dict.fromkeys(("rows", "new", "matching", "labelled", "corrected"), 0)
     for name in sorted({*fresh, *(path.stem for path in pulled(production).glob("*.parquet"))}):
         if name[11:] not in known:
             continue
@@ -175,10 +181,10 @@ def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = 
         matching, labelled, corrected = attach(rows, said, contract)
         if new or labelled or corrected:
             save(path, rows)
-            changed.append(path)
         for key, count in zip(counts, (len(rows), new, matching, labelled, corrected), strict=True):
             counts[key] += count
-    track(changed)
+    if tracked:
+        track(untracked(production))
     removed = _remove(logs, p.keep_logs_days, kept) + _forget(production, max(p.keep_snapshots_days, p.keep_logs_days))
     told = [f"{counts['new']:,} new predictions and {counts['labelled']:,} new labels; {counts['rows']:,} on record"]
     told += [f"{counts['corrected']:,} labels corrected"] if counts["corrected"] else []

@@ -2,8 +2,9 @@
 
     python -m <package>.commands.turn dvc repro
 
-DVC tells by process ids who works on a file; those of another container mean nothing here. And it writes `dvc.lock` and
-its table of locks in place: killed in these milliseconds, it cannot read them again. Without them it runs stages anew.
+DVC tells by process ids who works on a file, and an id of a container means nothing outside it. And it writes
+`dvc.lock` and its table of locks in place: killed in these milliseconds, it cannot read them again. Without them it
+runs stages anew.
 """
 
 import fcntl
@@ -15,18 +16,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import yaml
-from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-from voluptuous import Invalid
 
 from .. import say, write_json
 
 TURN, LOCK, LOCKS = Path(".dvc/tmp/turn.lock"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
+CONTAINED = "/app/.venv/"  # where DVC lies in a container; there it runs in a turn alone
 
 
 def torn(path: Path) -> bool:
     """Return whether the file stops in the middle; a merge that waits for its user does not count."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA  # here, since it takes its time
+    from voluptuous import Invalid
+
     text = path.read_text("utf-8")
     try:
         COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(text)) if path == LOCK else json.loads(text)
@@ -36,11 +38,8 @@ def torn(path: Path) -> bool:
 
 
 def lives(holder: dict[str, Any]) -> bool:
-    """Return whether a holder in DVC's table of locks is a DVC that runs here."""
-    try:
-        return any("dvc" in word for word in psutil.Process(holder["pid"]).cmdline())
-    except psutil.Error:
-        return False
+    """Return whether a holder in DVC's table of locks may be alive: one in a container has ended with its turn."""
+    return bool(holder) and not str(holder["cmd"]).startswith(CONTAINED)
 
 
 def mend() -> None:
@@ -52,7 +51,7 @@ def mend() -> None:
     if LOCKS.exists():
         held = json.loads(LOCKS.read_text("utf-8"))
         readers = {path: [*filter(lives, holders)] for path, holders in held.get("read", {}).items()}
-        writers = {path: holder for path, holder in held.get("write", {}).items() if holder and lives(holder)}
+        writers = {path: holder for path, holder in held.get("write", {}).items() if lives(holder)}
         living = {"write": writers, "read": {path: holders for path, holders in readers.items() if holders}}
         if living != held:
             write_json(LOCKS, living)
