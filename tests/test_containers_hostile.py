@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import test_hostile
 from containers import stack
+from hostile import HEADERS
 from projects import Project
 from services import Service, ask
 
@@ -25,7 +26,7 @@ def service(small_built: Project, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_no_name_of_the_internet_leads_to_the_service(service: Service) -> None:
-    hosts = [headers["Host"] for headers, _ in test_hostile.HEADERS if "Host" in headers]
+    hosts = [headers["Host"] for headers, _ in HEADERS if "Host" in headers]
     named = [
         host for host in hosts if host.rpartition(":")[0].endswith(".example.org") or host.endswith(".example.org")
     ]

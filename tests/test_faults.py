@@ -170,7 +170,7 @@ def test_killed_at_ten_random_moments_ends_with_the_same_results(built: Project,
         assert champion["version"] in (None, built.champion["version"])
         if champion["version"]:
             assert champion["version"] in project.python(BUNDLES_ARE_WHOLE)
-        project.run("python", "-m", f"{PACKAGE}.commands.mend")  # as `make pipeline` begins
+        project.run("python", "-m", f"{PACKAGE}.commands.turn", "true")  # as `make pipeline` begins
     done = project.run("make", "pipeline")
     print(f"killed by {', '.join(killed)}; the last run had {len(done.ran)} stages to do")
     assert project.results() == reference

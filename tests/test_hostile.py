@@ -210,8 +210,9 @@ def test_headers_decide_nothing_but_what_they_are_for(service: Service, route: s
 def test_only_who_asks_for_this_machine_by_its_own_name_is_answered_without_a_key(service: Service) -> None:
     cases = [(headers, statuses) for headers, statuses in HEADERS if "Host" in headers]
     assert len(cases) > 5
-    found = [(headers, judged(service, "/predict", predict_body(), statuses, **headers)) for headers, statuses in cases]
-    assert_none(found)
+    assert_none(
+        [(headers, judged(service, "/predict", predict_body(), statuses, **headers)) for headers, statuses in cases]
+    )
 
 
 def test_other_methods_and_unknown_paths_are_refused(service: Service) -> None:
