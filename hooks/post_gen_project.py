@@ -9,7 +9,18 @@ import sys
 from pathlib import Path
 
 # The answers are checked before this file is rendered: each is one of its choices.
-CHOSEN = {"licence": "{{ cookiecutter.licence }}", "dvc_remote": "{{ cookiecutter.dvc_remote }}"}
+CHOSEN = {
+    "licence": "{{ cookiecutter.licence }}",
+    "dvc_remote": "{{ cookiecutter.dvc_remote }}",
+    "ci": "{{ cookiecutter.ci }}",
+    "kubernetes": "{{ cookiecutter.kubernetes }}",
+}
+
+
+def in_place(*files: str) -> dict[str, str]:
+    """Return files that stay where they are baked."""
+    return dict(zip(files, files, strict=True))
+
 
 # option -> choice -> {file of that choice: where it goes}
 FILES: dict[str, dict[str, dict[str, str]]] = {
@@ -22,6 +33,27 @@ FILES: dict[str, dict[str, dict[str, str]]] = {
         "gs": {".dvc/config-gs": ".dvc/config", "requirements/remote-gs.lock": "requirements/remote.lock"},
         "azure": {".dvc/config-azure": ".dvc/config", "requirements/remote-azure.lock": "requirements/remote.lock"},
     },
+    "ci": {
+        "github": in_place(
+            ".github/workflows/ci.yml",
+            ".github/workflows/retrain.yml",
+            ".github/dependabot.yml",
+            ".github/pull_request_template.md",
+            ".github/CODEOWNERS",
+        ),
+        "gitlab": in_place(".gitlab-ci.yml"),
+        "none": {},
+    },
+    "kubernetes": {
+        "no": {},
+        "yes": in_place(
+            "k8s/kustomization.yaml",
+            "k8s/storage.yaml",
+            "k8s/api.yaml",
+            "k8s/jobs.yaml",
+            "k8s/network.yaml",
+        ),
+    },
 }
 
 
@@ -29,15 +61,19 @@ def keep_chosen_files() -> None:
     """Move what was chosen into place; nothing is left of the other choices, nor of an earlier bake's."""
     for option, choices in FILES.items():
         chosen = choices[CHOSEN[option]]
-        for source in chosen:
-            Path(source).replace(chosen[source])
-        for files in choices.values():
-            for source, target in files.items():
-                Path(source).unlink(missing_ok=True)
-                if target not in chosen.values():
-                    Path(target).unlink(missing_ok=True)
-    if not any(Path("licences").iterdir()):
-        Path("licences").rmdir()
+        for source, target in chosen.items():
+            Path(source).replace(target)
+        known = {path for files in choices.values() for pair in files.items() for path in pair}
+        for name in known - set(chosen.values()):
+            Path(name).unlink(missing_ok=True)
+            remove_empty(Path(name).parent)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder of the project that holds nothing, and those around it that then hold nothing."""
+    while folder != Path() and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def start_git() -> None:

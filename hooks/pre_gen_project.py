@@ -16,7 +16,7 @@ NAME_AS_SLUG = "{{ cookiecutter.project_name | slugify }}"
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 FOLDERS = frozenset(
-    """build bundles data demo deploy dist docs hooks licences logs models reports requirements rows src test tests
+    """build bundles data demo deploy dist docs hooks k8s licences logs models reports requirements rows src test tests
     aux con nul prn com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
     lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9""".split()
 )
@@ -127,6 +127,16 @@ RULES: tuple[tuple[str, Callable[[str], bool], str], ...] = (
         "dvc_remote",
         lambda choice: choice in ("local", "s3", "gs", "azure"),
         "choose local, s3, gs or azure",
+    ),
+    (
+        "ci",
+        lambda choice: choice in ("github", "gitlab", "none"),
+        "choose github, gitlab or none",
+    ),
+    (
+        "kubernetes",
+        lambda choice: choice in ("no", "yes"),
+        "choose no or yes",
     ),
 )
 

@@ -8,12 +8,22 @@ from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).resolve().parent.parent
 Bake = Callable[..., Path]
-FAST = ("test_hooks", "test_repository", "test_bake")  # seconds; the others run whole pipelines
+FAST = ("test_hooks", "test_repository", "test_bake", "test_answers")  # seconds; the others run whole pipelines
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Run the fast modules first."""
     items.sort(key=lambda item: item.module.__name__ not in FAST)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many sets of answers were baked and checked, and how long a bake took."""
+    passed = [report for report in terminalreporter.stats.get("passed", []) if "::test_answer_set[" in report.nodeid]
+    if passed:
+        took = sorted(dict(report.user_properties)["bake_s"] for report in passed)
+        median, longest = took[len(took) // 2], took[-1]
+        line = f"{len(passed)} answer sets baked and checked; a bake took {median:.2f} s, at most {longest:.2f} s"
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
