@@ -8,7 +8,13 @@ from cookiecutter.main import cookiecutter
 
 TEMPLATE = Path(__file__).resolve().parent.parent
 Bake = Callable[..., Path]
-FAST = ("test_hooks", "test_repository", "test_bake", "test_answers")  # seconds; the others run whole pipelines
+FAST = (
+    "test_hooks",
+    "test_repository",
+    "test_bake",
+    "test_answers",
+    "test_update",
+)  # seconds; the others run whole pipelines
 
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -168,29 +167,3 @@ def test_bake_without_git_says_so_and_goes_on(
     assert capfd.readouterr().err.splitlines() == [
         "git init did not work here: install git 2.28 or newer and run git init -b main."
     ]
-
-
-def test_cruft_creates_and_updates_a_project(tmp_path: Path, cookiecutter_config: Path) -> None:
-    template = tmp_path / "template"
-    ignored = shutil.ignore_patterns(".git", ".venv", ".uv", "demo", "__pycache__", ".*_cache")
-    shutil.copytree(TEMPLATE, template, ignore=ignored)
-    git(template, "init", "-q", "-b", "main")
-    commit_all(template, "one")
-
-    cruft = [sys.executable, "-m", "cruft"]
-    options = ["--no-input", "--config-file", str(cookiecutter_config), "--output-dir", str(tmp_path)]
-    environment = clean_environment()
-    subprocess.run([*cruft, "create", str(template), *options], check=True, env=environment)
-    project = tmp_path / "flight-delays"
-    answers = json.loads((project / ".cruft.json").read_text())["context"]["cookiecutter"]
-    assert answers["python_version"] == f"3.{min(max(sys.version_info.minor, 11), 13)}"
-    (project / "models/champion.json").write_text('{"version": "1", "previous": null, "blocked": []}\n')
-    commit_all(project, "mine")
-
-    with (template / "{{cookiecutter.project_slug}}" / ".env.example").open("a") as example:
-        example.write("# A later line.\n")
-    commit_all(template, "two")
-    subprocess.run([*cruft, "update", "--skip-apply-ask"], cwd=project, check=True, env=environment)
-    changed = git(project, "status", "--porcelain").stdout.splitlines()
-    assert [line[3:] for line in changed] == [".cruft.json", ".env.example"]
-    assert '"version": "1"' in (project / "models/champion.json").read_text()
