@@ -40,6 +40,7 @@ bench: setup  ## run the benchmarks; results in benchmarks/results/
 	.venv/bin/python benchmarks/serve.py
 	.venv/bin/python benchmarks/drift.py
 	.venv/bin/python benchmarks/million.py
+	.venv/bin/python scripts/newcomer.py
 
 lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against the project's dev.lock
 	$(UV) pip compile $(PINNED) --upgrade pyproject.toml --output-file requirements.lock
