@@ -47,6 +47,8 @@ FILES: dict[str, dict[str, dict[str, str]]] = {
     "kubernetes": {
         "no": {},
         "yes": in_place(
+            "k8s/Dockerfile",
+            "k8s/Dockerfile.dockerignore",
             "k8s/kustomization.yaml",
             "k8s/storage.yaml",
             "k8s/api.yaml",

@@ -1,13 +1,9 @@
-"""What the answers leave is run: whole pipelines of three sets, how a change is compared, the jobs of a cluster."""
+"""What the answers leave is run: whole pipelines of three sets, how a change is compared, what hooks stop."""
 
-import hashlib
-import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tasks
@@ -15,14 +11,13 @@ import yaml
 from conftest import Bake
 from projects import STAGES, Done, Project, link_environment, turn
 from services import ask, serving
-from test_answers import documents, manifests, pods
+from test_answers import documents
 
 SETS = {
     "3.11": ({"licence": "Proprietary", "dvc_remote": "gs", "ci": "github", "kubernetes": "yes"}, tasks.BINARY),
     "3.12": ({"licence": "BSD-3-Clause", "dvc_remote": "azure", "ci": "none", "kubernetes": "no"}, tasks.REGRESSION),
     "3.13": ({"licence": "Apache-2.0", "dvc_remote": "s3", "ci": "gitlab", "kubernetes": "yes"}, tasks.MULTICLASS),
 }
-KEY = "a key that somebody was given"
 
 
 def interpreter(version: str) -> str:
@@ -147,56 +142,6 @@ def test_gitlab_opens_a_merge_request_where_it_is_time_to(bake: Bake, built: Pro
     changed = project.git("-C", str(tmp_path / "origin.git"), "show", "--format=", "--name-only", "retrain")
     assert changed.split() == ["dvc.lock", "models/champion.json", "reports/decision.md", "reports/drift.json"]
     assert not (project.path / "hit").exists()
-
-
-def at(value: str, places: dict[str, Path]) -> str:
-    """Return a path or a script of a pod as it is on this machine."""
-    return re.sub(rf"(?<!\w)(?:{'|'.join(places)})\b", lambda found: str(places[found[0]]), value)
-
-
-def test_jobs_of_a_cluster_promote_a_model_that_its_service_answers_with(
-    tmp_path: Path, bake: Bake, built: Project
-) -> None:
-    """The images' part is played by a folder, the volume's by another; what runs is what the manifests say."""
-    image = turn(Project(bake(tmp_path / "image", kubernetes="yes")), tasks.BINARY)
-    link_environment(built.path, image.path)
-    volume, keys = tmp_path / "volume", tmp_path / "keys"
-    volume.mkdir()
-    keys.mkdir()
-    (keys / "keys").write_text(hashlib.sha256(KEY.encode()).hexdigest() + "\n")
-    places = {"/project": volume, "/keys": keys, "/tmp": tmp_path / "tmp"}
-    (tmp_path / "tmp").mkdir()
-    pod = pods(manifests(image.path))
-    cluster = Project(volume)
-
-    def environment(container: dict[str, Any]) -> dict[str, str]:
-        path = {"PATH": f"{image.path / '.venv/bin'}:{os.environ['PATH']}"}
-        return path | {item["name"]: at(item["value"], places) for item in container["env"]}
-
-    def run(container: dict[str, Any], project: Project, env: dict[str, str]) -> Done:
-        return project.run(*(at(word, places) for word in container["command"]), env=env)
-
-    def pipeline() -> Done:
-        run(pod["pipeline"]["initContainers"][0], image, {})
-        (container,) = pod["pipeline"]["containers"]
-        return run(container, cluster, environment(container))
-
-    assert pipeline().ran == STAGES
-    assert pipeline().ran == [], "what the volume has stays, and what the image brings is the same"
-    version = cluster.champion["version"]
-
-    (api,) = pod["api"]["containers"]
-    env = environment(api)
-    del env["PORT"], env["PATH"]
-    with serving(image, env=env) as service:
-        assert ask(service, "/example").status == 401
-        body = ask(service, "/example", headers={"Authorization": f"Bearer {KEY}"}).body
-        answer = ask(service, "/predict", body, headers={"Authorization": f"Bearer {KEY}"})
-        assert answer.json()["model_version"] == version
-    (monitor,) = pod["monitor"]["containers"]
-    said = run(monitor, cluster, environment(monitor))
-    assert said.lines("snapshot: 3 new predictions")
-    assert said.ran == ["monitor"]
 
 
 @pytest.fixture

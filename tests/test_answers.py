@@ -39,10 +39,11 @@ GITHUB = {
 }
 GITLAB = {".gitlab-ci.yml"}
 MANIFESTS = {f"k8s/{name}.yaml" for name in ("api", "jobs", "kustomization", "network", "storage")}
+CLUSTER = {*MANIFESTS, "k8s/Dockerfile", "k8s/Dockerfile.dockerignore"}
 LEFT_BY = {
     ("ci", "github"): GITHUB,
     ("ci", "gitlab"): GITLAB,
-    ("kubernetes", "yes"): MANIFESTS,
+    ("kubernetes", "yes"): CLUSTER,
     **{("dvc_remote", remote): {"requirements/remote.lock"} for remote in ("s3", "gs", "azure")},
 }
 ALWAYS = {"LICENSE", ".dvc/config"}
