@@ -27,6 +27,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class TableParams(Section):
+    """How a raw table is read, see table.py; `make adopt` makes these the keys of `ingest`."""
+
+    delimiter: str = Field(min_length=1, max_length=1)
+    encoding: str
+    decimal: Literal[".", ","]
+    thousands: Literal["", ",", ".", " ", "'"]
+    missing: list[str]
+    missing_in: dict[str, list[str]]
+    dates: dict[str, str]
+    stream_from: Annotated[str, AfterValidator(_day)] | None
+    stream_share: float = Field(gt=0, lt=1)
+    stream_seed: int = Field(ge=0)
+
+
 class IngestParams(Section):
     late_minutes: int = Count
     stream_from: Annotated[str, AfterValidator(_day)]

@@ -1,9 +1,7 @@
 import pandas as pd
 import pytest
-from rows import BINARY, valid_rows
 
-from {{ cookiecutter.__package }} import UserError
-from {{ cookiecutter.__package }}.stages.ingest import label, labelled
+from {{ cookiecutter.__package }}.stages.ingest import label
 
 FLIGHT = {
     "year": 2013, "month": 2, "day": 12, "hour": 5, "minute": 40, "time_hour": "2013-02-12T10:00:00Z",
@@ -60,36 +58,3 @@ def test_times_are_local_and_minutes_count_from_midnight():
 
 def test_what_is_known_only_later_is_no_column():
     assert not {"arr_delay", "dep_delay", "air_time"} & set(labels({}))
-
-
-def test_rows_that_came_back_lose_personal_columns(tmp_path):
-    valid_rows(BINARY, 3).assign(passenger="A. Lovelace").to_parquet(tmp_path / "october.parquet")
-    batches = labelled(tmp_path, BINARY)
-    assert list(batches) == ["october"]
-    assert list(batches["october"]) == BINARY.columns
-
-
-def test_pointers_and_hidden_files_are_no_batches(tmp_path):
-    valid_rows(BINARY, 3).to_parquet(tmp_path / "october.parquet")
-    for name in ("october.parquet.dvc", ".gitignore"):
-        (tmp_path / name).touch()
-    assert list(labelled(tmp_path, BINARY)) == ["october"]
-
-
-def test_a_batch_that_was_not_pulled_is_asked_for(tmp_path):
-    (tmp_path / "october.parquet.dvc").touch()
-    with pytest.raises(UserError, match=r"october\.parquet is kept by DVC and not here; run `\.venv/bin/dvc pull`"):
-        labelled(tmp_path, BINARY)
-
-
-@pytest.mark.parametrize("name", ["october.parquet", "october.csv"])
-def test_a_file_that_is_not_parquet_is_refused_by_name(tmp_path, name):
-    (tmp_path / name).write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=f"{name} cannot be read as Parquet"):
-        labelled(tmp_path, BINARY)
-
-
-def test_a_batch_may_not_bear_the_name_of_the_history(tmp_path):
-    valid_rows(BINARY, 3).to_parquet(tmp_path / "history.parquet")
-    with pytest.raises(UserError, match="bears the name of the history; rename it"):
-        labelled(tmp_path, BINARY)

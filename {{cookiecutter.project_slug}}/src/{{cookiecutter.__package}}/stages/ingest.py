@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import UserError, folder, pulled, read_rows, run, write_json
-from ..contract import Contract
+from .. import UserError, run
+from ..batches import labelled, save
 from ..params import IngestParams, load
 from ..schema import CONTRACT
 
-HISTORY = "history"
 FLIGHTS = [
     *[
         "year",
@@ -74,39 +73,14 @@ def label(flights: pd.DataFrame, weather: pd.DataFrame, late_minutes: int) -> pd
     )[CONTRACT.columns].sort_values("scheduled_departure", kind="stable", ignore_index=True)
 
 
-def labelled(directory: Path, contract: Contract) -> dict[str, pd.DataFrame]:
-    """Return batch name -> rows that came back, personal columns dropped; other faults `validate` names.
-
-    Raises:
-        UserError: a file is not Parquet, bears the name of the history, or is not here though DVC keeps it.
-    """
-    batches = {}
-    for path in sorted(path for path in pulled(directory).iterdir() if path.suffix != ".dvc" and path.name[0] != "."):
-        try:
-            batches[path.stem] = read_rows(path).drop(columns=list(contract.personal), errors="ignore")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as Parquet ({error}); remove it or write it anew") from error
-    if HISTORY in batches:
-        raise UserError(f"{directory}/{HISTORY}.parquet bears the name of the history; rename it")
-    return batches
-
-
 def main(labelled_dir: Path, batches_dir: Path, stream_path: Path, report_path: Path) -> str:
     """Write the batches, the stream and the counts."""
     p, returned = load(IngestParams), labelled(labelled_dir, CONTRACT)
     flights, weather = read_source()
     rows = label(flights, weather, p.late_minutes)
     is_stream = rows["scheduled_departure"] >= pd.Timestamp(p.stream_from)
-    with folder(batches_dir) as scratch:
-        for name, batch in ({HISTORY: rows[~is_stream]} | returned).items():
-            batch.to_parquet(scratch / f"{name}.parquet", index=False)
-    with folder(stream_path.parent) as scratch:
-        rows[is_stream].to_parquet(scratch / stream_path.name, index=False)
     counts = {"read": len(flights), "labelled": len(rows), "unlabelled": len(flights) - len(rows)}
-    counts |= {"history": int((~is_stream).sum()), "stream": int(is_stream.sum())}
-    counts["returned"] = sum(map(len, returned.values()))
-    write_json(report_path, counts)
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items()) + f" in {len(returned)} batches"
+    return save(rows, is_stream, returned, counts, batches_dir, stream_path, report_path)
 
 
 if __name__ == "__main__":
