@@ -286,7 +286,7 @@ def turn(project: Project, task: tasks.Task) -> Project:
     """Give a project another contract, source and parameters, and return it: what who adopts it does by hand."""
     package = f"src/{PACKAGE}"
     project.write(f"{package}/schema.py", task.schema)
-    project.write(f"{package}/stages/ingest.py", tasks.ingest(project.read(f"{package}/stages/ingest.py"), task.source))
+    project.write(f"{package}/stages/ingest.py", tasks.ingest(task.source))
     project.write(f"{package}/params.py", tasks.params(project.read(f"{package}/params.py"), task.ingest_params))
     project.write("params.yaml", tasks.sections(project.read("params.yaml"), task.ingest))
     for parameter, value in task.settings.items():

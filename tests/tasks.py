@@ -1,9 +1,9 @@
 """Small contracts that a baked project is turned to: what somebody edits who brings a problem of their own.
 
-Each is the text of `schema.py`, the source that `ingest` reads, and the numbers of `params.yaml` that go with it.
+Each is the text of `schema.py`, the source that `ingest` reads, and the numbers of `params.yaml` that go with it: what
+somebody writes by hand whose rows are in no file. A file is turned to by `make adopt`, see test_adopt.py.
 """
 
-import ast
 import re
 from dataclasses import dataclass, field
 
@@ -176,14 +176,15 @@ def read_source(p: IngestParams) -> pd.DataFrame:
 
 INGEST = '''"""Stage `ingest`: rows made here and labelled ones that came back -> batches in the contract's columns."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-{imports}
-
-{constants}
-
-{labelled}
+from .. import run
+from ..batches import labelled, save
+from ..params import IngestParams, load
+from ..schema import CONTRACT
 
 {source}
 
@@ -191,15 +192,9 @@ def main(labelled_dir: Path, batches_dir: Path, stream_path: Path, report_path: 
     """Write the batches, a fifth of the rows as stream (the newest, without times any), and the counts."""
     rows = read_source(load(IngestParams))[CONTRACT.columns]
     rows = rows if CONTRACT.time else rows.sample(frac=1, random_state=1, ignore_index=True)
-    history, stream = rows.iloc[: len(rows) * 4 // 5], rows.iloc[len(rows) * 4 // 5 :]
-    came_back = labelled(labelled_dir, CONTRACT)
-    with folder(batches_dir) as scratch:
-        for name, batch in ({{HISTORY: history}} | came_back).items():
-            batch.to_parquet(scratch / f"{{name}}.parquet", index=False)
-    with folder(stream_path.parent) as scratch:
-        stream.to_parquet(scratch / stream_path.name, index=False)
-    write_json(report_path, {{"history": len(history), "returned": {{n: len(b) for n, b in came_back.items()}}}})
-    return f"{{len(history):,}} rows made, {{len(came_back)}} batches returned"
+    is_stream = pd.Series(rows.index >= len(rows) * 4 // 5)
+    counts, returned = {{"read": len(rows)}}, labelled(labelled_dir, CONTRACT)
+    return save(rows, is_stream, returned, counts, batches_dir, stream_path, report_path)
 
 
 if __name__ == "__main__":
@@ -207,28 +202,9 @@ if __name__ == "__main__":
 '''
 
 
-def ingest(original: str, source: str) -> str:
-    """Return the module `ingest` for another source: the reading of returned batches stays as the project has it."""
-    tree = ast.parse(original)
-
-    def text(*wanted: type[ast.stmt], names: tuple[str, ...] = ()) -> str:
-        found = [node for node in tree.body if isinstance(node, wanted)]
-        chosen = [node for node in found if not names or set(names) & _names(node)]
-        return "\n".join(ast.get_source_segment(original, node) or "" for node in chosen)
-
-    return INGEST.format(
-        imports=text(ast.Import, ast.ImportFrom),
-        constants=text(ast.Assign, names=("HISTORY",)),
-        labelled=text(ast.FunctionDef, names=("labelled",)),
-        source=source,
-    )
-
-
-def _names(node: ast.stmt) -> set[str]:
-    """Return what a function or an assignment defines."""
-    if isinstance(node, ast.Assign):
-        return {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return {node.name} if isinstance(node, ast.FunctionDef) else set()
+def ingest(source: str) -> str:
+    """Return the module `ingest` for another source: what it leaves behind is written as the project does it."""
+    return INGEST.format(source=source)
 
 
 def params(original: str, fields: str) -> str:

@@ -57,9 +57,18 @@ def is_parquet(path: Path) -> bool:
         return file.read(4) == MAGIC
 
 
-def names_of(raw: list[str]) -> list[str]:
-    """Return the columns' names without spaces around them; one without a name is called by its place."""
-    return [name.strip().removeprefix("\ufeff").strip() or f"column {k + 1}" for k, name in enumerate(raw)]
+def named(table: pa.Table, path: Path) -> pa.Table:
+    """Return the table, its columns' names without spaces around them; one without a name is called by its place.
+
+    Raises:
+        UserError: two names are the same then.
+    """
+    raw = enumerate(table.column_names)
+    names = [name.strip().removeprefix("\ufeff").strip() or f"column {k + 1}" for k, name in raw]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        places = " and ".join(str(k + 1) for k, name in enumerate(names) if name == twice)
+        raise UserError(f"{path} line 1: columns {places} have the same name, {twice!r}; rename one of them")
+    return table.rename_columns(names)
 
 
 def read(path: Path, p: TableParams) -> pa.Table:
@@ -88,7 +97,7 @@ def _parquet(path: Path) -> pa.Table:
         table = pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({_first_line(error)}); write it anew") from error
-    return table.rename_columns(names_of(table.column_names))
+    return named(table, path)
 
 
 def _csv(path: Path, p: TableParams) -> pa.Table:
@@ -100,7 +109,7 @@ def _csv(path: Path, p: TableParams) -> pa.Table:
         table = pacsv.read_csv(path, options, parse_options=parse, convert_options=texts)
     except (pa.ArrowException, UnicodeError, LookupError) as error:
         raise UserError(ragged(path, p) or f"{path} cannot be read as CSV: {_first_line(error)}") from error
-    return table.rename_columns(names_of(table.column_names))
+    return named(table, path)
 
 
 def _first_line(error: BaseException) -> str:
@@ -264,9 +273,11 @@ def shaped(table: pa.Table, contract: Contract, p: TableParams, where: Path) -> 
     """
     rows = pd.DataFrame({name: column(table, name, dtype, p, where) for name, dtype in contract.dtypes.items()})
     counts, known = {"read": len(rows)}, rows[contract.target].notna()
-    if contract.classes:
-        known &= rows[contract.target].isin(contract.classes)
     counts["without a label"] = int((~known).sum())
+    if contract.classes:
+        counts["of other classes"] = int(known.sum())
+        known &= rows[contract.target].isin(contract.classes)
+        counts["of other classes"] -= int(known.sum())
     if contract.time:
         counts["without a time"] = int(rows.loc[known, contract.time].isna().sum())
         known &= rows[contract.time].notna()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import UserError
 from ..params import TableParams
-from ..table import is_parquet, lines, names_of, parts
+from ..table import is_parquet, lines, parts
 
 SAMPLE_LINES, SAMPLE_BYTES = 200, 2**20
 DELIMITERS = (",", ";", "\t", "|")
@@ -95,16 +95,3 @@ def _delimiter(path: Path, encoding: str) -> str:
             "target and at least one column to predict it from"
         )
     return max(widths, key=lambda delimiter: widths[delimiter])
-
-
-def check_names(raw: list[str], where: Path) -> list[str]:
-    """Return the columns' names.
-
-    Raises:
-        UserError: two are the same, once spaces are taken off.
-    """
-    names = names_of(raw)
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        places = " and ".join(str(k + 1) for k, name in enumerate(names) if name == twice)
-        raise UserError(f"{where} line 1: columns {places} are both named {twice!r}; rename one of them")
-    return names

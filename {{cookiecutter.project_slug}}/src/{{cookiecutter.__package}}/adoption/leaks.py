@@ -15,7 +15,7 @@ from .columns import Column
 
 Floats = NDArray[np.float64]
 SAMPLE = 50_000  # rows; more say the same
-REMAINDER = 0.1  # of the target's standard deviation: what a sum may differ by, as a fee or rounding does
+ROUNDING, REMAINDER = 0.005, 0.1  # of the target's standard deviation: what a sum may differ by, the latter by a fee
 UNIT = 0.05  # by which the weights of a sum may differ from 1
 ALONE_R2, ALONE_AUC, ALONE_SKILL = 0.995, 0.995, 0.98  # of one column, and beyond what an honest one reaches
 LEAST = 30  # rows of an outcome, below which a perfect column may be chance
@@ -124,14 +124,19 @@ def _grouped_r2(values: pd.Series, y: Floats) -> float:
 def _skill(values: pd.Series, y: Floats) -> float:
     """Return how much of the target's entropy a column takes away on rows that its shares were not made from."""
     group, codes = _grouped(values), np.unique(y, return_inverse=True)[1]
-    even = np.arange(len(y)) % 2 == 0
+    counted = _half(len(y))
     counts = np.zeros((int(group.max()) + 1, int(codes.max()) + 1))
-    np.add.at(counts, (group[even], codes[even]), 1)
+    np.add.at(counts, (group[counted], codes[counted]), 1)
     prior = counts.sum(axis=0) / counts.sum()
     shares = (counts + 0.01 * prior) / (counts.sum(axis=1, keepdims=True) + 0.01)
-    odd = -np.log(np.maximum(shares[group[~even], codes[~even]], 1e-9)).mean()
+    left = -np.log(np.maximum(shares[group[~counted], codes[~counted]], 1e-9)).mean()
     entropy = float(-(prior[prior > 0] * np.log(prior[prior > 0])).sum())
-    return float(1 - odd / entropy) if entropy else 0.0
+    return float(1 - left / entropy) if entropy else 0.0
+
+
+def _half(rows: int) -> NDArray[np.bool_]:
+    """Return which rows a fit may see: half of them, drawn, since any order may follow the target."""
+    return np.asarray(np.random.default_rng(0).random(rows) < 0.5)
 
 
 def _after(column: Column, values: pd.Series, time: Column | None, rows: pd.Index) -> str:
@@ -161,37 +166,34 @@ def _sums(columns: list[Column], labels: pd.Series, y: Floats) -> Iterator[tuple
                 return
             del found[dropped]
             continue
-        equation = _equation({name: x[present] for name, x in found.items()}, y[present])
-        if not equation:
-            return
-        told = False
-        for name, why in _read(equation):
-            told = True
+        whole = {name: x[present] for name, x in found.items()}
+        told = _read(_equation(whole, y[present], ROUNDING)) or _read(_equation(whole, y[present], REMAINDER))
+        for name, why in told:
             del found[name]
             yield name, why
         if not told:
             return
 
 
-def _equation(found: dict[str, Floats], y: Floats) -> dict[str, float]:
+def _equation(found: dict[str, Floats], y: Floats, remainder: float) -> dict[str, float]:
     """Return the fewest columns, with their weights, that give the target but for a remainder; nothing if none do."""
     names, scale = list(found), float(np.std(y))
     X = np.column_stack([(x - x.mean()) / (x.std() or 1.0) for x in found.values()])
     deviations = np.array([x.std() or 1.0 for x in found.values()])
-    centred, even = y - y.mean(), np.arange(len(y)) % 2 == 0
+    centred, fitted = y - y.mean(), _half(len(y))
 
     def fit(chosen: list[int]) -> tuple[Floats, float]:
-        gram = X[even][:, chosen].T @ X[even][:, chosen]
-        weights = np.linalg.lstsq(gram, X[even][:, chosen].T @ centred[even], rcond=1e-12)[0]
-        return weights, float(np.std(centred[~even] - X[~even][:, chosen] @ weights))
+        seen, unseen = X[fitted][:, chosen], X[~fitted][:, chosen]
+        weights = np.linalg.lstsq(seen.T @ seen, seen.T @ centred[fitted], rcond=1e-12)[0]
+        return weights, float(np.sqrt(np.square(centred[~fitted] - unseen @ weights).mean()))
 
     chosen = list(range(len(names)))
     weights, left = fit(chosen)
-    if left > REMAINDER * scale:
+    if left > remainder * scale:
         return {}
     for k in np.argsort(np.abs(weights)).tolist():
         fewer = [other for other in chosen if other != k]
-        if fewer and fit(fewer)[1] <= REMAINDER * scale:
+        if fewer and fit(fewer)[1] <= remainder * scale:
             chosen = fewer
     weights, _ = fit(chosen)
     return {names[k]: float(w / deviations[k]) for k, w in zip(chosen, weights, strict=True)}

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from .. import UserError
 from ..contract import Contract, Feature
 from ..params import TableParams
-from ..table import FEW, is_text, read, shaped
+from ..table import FEW, is_parquet, is_text, parts, read, shaped
 from . import form
 from .columns import MARKS, NUMBER_MARKS, Column, columns, number_format
 from .leaks import leaks
@@ -139,6 +139,7 @@ def plan(wanted: Wanted) -> Plan:
     rare = share is not None and share < RARE and share * history >= 50 and (not days or days >= 9)
     numbers = sizes(history, days, share, rare)
     notes += [
+        *_read_as(wanted.data, p),
         *_odd(found, contract),
         *_counted(rows, counts, contract, share, rare),
         *more,
@@ -151,7 +152,6 @@ def plan(wanted: Wanted) -> Plan:
 def _table(path: Path) -> tuple[TableParams, pa.Table]:
     p = form.form_of(path)
     table = read(path, p)
-    form.check_names(table.column_names, path)
     if not table.num_rows:
         raise UserError(f"{path} holds names and no rows; bring some rows")
     if table.num_columns < 2:
@@ -212,7 +212,7 @@ def _id(wanted: Wanted, found: dict[str, Column]) -> Column | None:
     for broken, what in ((column.values.isna(), "is missing"), (column.values.duplicated(), "stands there twice")):
         if broken.any():
             at = int(broken.to_numpy().argmax())
-            value = "" if what == "is missing" else f" {column.values.iloc[at]!r}"
+            value = "" if what == "is missing" else f" {str(column.values.iloc[at])!r}"
             raise UserError(
                 f"{wanted.data} line {at + 2}, column {wanted.id!r} (ID): value{value} {what}; an id names one row: "
                 "correct it, or leave ID out"
@@ -306,14 +306,14 @@ def _roles(
     roles: dict[str, tuple[str, str]] = {}
     for column in others:
         here = replace(column, values=column.values.loc[labels.index])
-        roles[column.name] = _impossible(column, here) or (FEATURE, "")
-        if roles[column.name][0] == FEATURE and column.name not in wanted.kept:
-            if what := personal(column):
-                roles[column.name] = ("personal", f"is {what} by its name or its values")
-            elif why := identifier(column):
-                roles[column.name] = ("identifier", why)
-            elif why := free_text(column):
-                roles[column.name] = ("free text", why)
+        known = [("identifier", identifier), ("free text", free_text)] if column.name not in wanted.kept else []
+        if column.name not in wanted.kept and (what := personal(column)):
+            roles[column.name] = ("personal", f"is {what} by its name or its values")
+        elif impossible := _impossible(column, here):
+            roles[column.name] = impossible
+        else:
+            found = ((role, why) for role, reason in known if (why := reason(column)))
+            roles[column.name] = next(found, (FEATURE, ""))
     suspects = [c for c in others if roles[c.name][0] == FEATURE]
     for name, why in leaks(suspects, target, labels, time):
         if name not in wanted.kept:
@@ -368,7 +368,8 @@ def span(low: float, high: float, whole: bool, unit: str = "") -> tuple[float, f
     width = (high - low) or abs(high) or 1.0
     step = 10.0 ** (math.floor(math.log10(width)) - 1)
     step = max(step, 1) if whole else step
-    down, up = math.floor((low - MARGIN * width) / step) * step, math.ceil((high + MARGIN * width) / step) * step
+    down = math.floor(round((low - MARGIN * width) / step, 6)) * step
+    up = math.ceil(round((high + MARGIN * width) / step, 6)) * step
     down = max(down, 0) if low >= 0 else down
     up = min(up, 0) if high <= 0 else up
     digits = max(0, -math.floor(math.log10(step)))
@@ -412,6 +413,18 @@ def _odd(found: dict[str, Column], contract: Contract) -> list[str]:
             )
         told += [f"{c.name}: {note}" for note in c.notes if c.name in contract.columns]
     return told
+
+
+def _read_as(path: Path, p: TableParams) -> list[str]:
+    """Return how a CSV is read; of Parquet there is nothing to say."""
+    if is_parquet(parts(path)[0]):
+        return []
+    marks = ", ".join(map(repr, ["", *p.missing]))
+    groups = f", thousands by {p.thousands!r}" if p.thousands else ""
+    told = [
+        f"read as {p.encoding}, values parted by {p.delimiter!r}, decimals by {p.decimal!r}{groups}; missing: {marks}"
+    ]
+    return told + [f"{name}: dates are written as {how}" for name, how in p.dates.items()]
 
 
 def _counted(

@@ -45,6 +45,8 @@ def words(name: str) -> str:
 
 def personal(column: Column) -> str:
     """Return what of a person a column holds, by its name or by how its values look, or nothing."""
+    if column.kind == "nested":
+        return ""
     present = column.values.dropna()
     name = words(column.name)
     told = next((what for what, pattern in PERSONAL.items() if re.search(pattern, name)), "")

@@ -1,0 +1,132 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from tables import inside, orders
+
+from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }}.adoption.journal import HERE
+from {{ cookiecutter.__package }}.adoption.plan import Wanted
+from {{ cookiecutter.__package }}.commands import adopt
+from {{ cookiecutter.__package }}.contract import Contract
+
+FILES = ["params.yaml", "dvc.yaml", "pyproject.toml", "README.md", "requirements", "src", "tests"]
+CHAMPION = '{"version": "abc", "previous": null, "blocked": []}'
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Work in a copy of this project's files, with a champion and logs, and with `dvc add` written down."""
+    here = Path.cwd()
+    for name in FILES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        target = tmp_path / name
+        shutil.copytree(here / name, target, ignore=ignored) if Path(name).is_dir() else shutil.copy2(name, target)
+    for name in ("models/versions/abc/card.md", "logs/predictions-1.jsonl", "data/production/a.parquet", "dvc.lock"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "models/champion.json").write_text(CHAMPION)
+    orders().to_csv(tmp_path / "My Orders.csv", index=False)
+    given = []
+    monkeypatch.setattr(adopt, "track", given.extend)
+    with inside(tmp_path):
+        yield given
+
+
+def tree():
+    left = ("data/raw/adopted.json", ".dvc/tmp/stage.lock")
+    return {str(p): p.read_bytes() for p in sorted(Path().rglob("*")) if p.is_file() and str(p) not in left}
+
+
+def turn(**flags):
+    return adopt.adopt(
+        Wanted.of({"DATA": "My Orders.csv", "TARGET": "left"} | flags),
+        "DRY_RUN" in flags,
+        "ACCEPT" in flags or turned(),
+    )
+
+
+def turned():
+    """Return whether this project was turned to a table before this test: then its test has to accept."""
+    return adopt.EXAMPLE not in Path(adopt.texts.HOME, "stages/ingest.py").read_text() and not adopt.STATE.exists()
+
+
+def test_a_project_is_turned_and_what_was_in_use_is_kept_apart(project, capsys):
+    told = turn()
+    assert "400 rows of data/raw/my-orders.csv, binary of 'left' from 3 columns; what was in use is in retired/" in told
+    assert project == [Path("data/raw/my-orders.csv")]
+    assert Path("data/raw/my-orders.csv").read_bytes() == Path("My Orders.csv").read_bytes()
+    stage = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]["ingest"]
+    assert "data/raw/my-orders.csv" in stage["deps"]
+    assert "requirements/train.lock" not in stage["deps"]
+    assert adopt.EXAMPLE not in Path("pyproject.toml").read_text() + Path("requirements/train.lock").read_text()
+    assert json.loads(Path("models/champion.json").read_text())["version"] is None
+    (kept,) = Path("retired").iterdir()
+    assert (kept / "models/champion.json").read_text() == CHAMPION
+    for name in ("models/versions/abc/card.md", "logs/predictions-1.jsonl", "data/production/a.parquet", "dvc.lock"):
+        assert (kept / name).read_text() == name
+        assert not Path(name).exists()
+    assert "amount" in capsys.readouterr().out
+
+
+def test_a_second_run_has_nothing_to_do_and_a_changed_file_shows_the_difference(project, capsys):
+    turn()
+    before = tree()
+    assert "nothing is to be done" in turn()
+    table = orders()
+    table["visits"] += 100
+    table.to_csv("My Orders.csv", index=False)
+    before["My Orders.csv"] = Path("My Orders.csv").read_bytes()
+    assert "nothing was changed; ACCEPT=1" in turn()
+    assert tree() == before
+    assert '+        Feature("visits", "integer", range=(92, ' in capsys.readouterr().out
+    Path("models/champion.json").write_text(CHAMPION)
+    assert "the champion stays" in turn(ACCEPT="1")
+    assert Path("models/champion.json").read_text() == CHAMPION
+    assert "range=(92, " in Path(adopt.texts.HOME, "schema.py").read_text()
+
+
+def test_what_the_user_wrote_is_not_overwritten_unasked(project):
+    turn()
+    schema = Path(adopt.texts.HOME, "schema.py")
+    schema.write_text(schema.read_text().replace("range=(0, 37)", "range=(0, 50)"))
+    assert "nothing was changed; ACCEPT=1" in turn()
+    assert "range=(0, 50)" in schema.read_text()
+
+
+def test_a_dry_run_changes_nothing(project):
+    before = tree()
+    assert "nothing was changed" in turn(DRY_RUN="1")
+    assert tree() == before
+
+
+def test_a_failure_leaves_everything_as_it_was(project, monkeypatch):
+    def fail(paths):
+        raise UserError("dvc add failed")
+
+    before = tree()
+    monkeypatch.setattr(adopt, "track", fail)
+    with pytest.raises(UserError, match="dvc add failed"):
+        turn()
+    assert tree() == before
+    assert not Path("retired").exists()
+    assert not Path("data/raw").exists()
+    assert not HERE.exists()
+
+
+@pytest.mark.parametrize("name", ["My Orders.csv", "Zürich (1).CSV", "a b"])
+def test_the_raw_table_has_a_name_that_a_command_line_takes(tmp_path, name):
+    with inside(tmp_path):
+        (tmp_path / name).touch()
+        assert adopt.raw_path(tmp_path / name).name in ("my-orders.csv", "z-rich-1.csv", "a-b")
+        Path("data/raw").mkdir(parents=True)
+        assert adopt.raw_path(Path("data/raw/mine.csv")) == Path("data/raw/mine.csv")
+
+
+def test_what_is_written_is_a_contract(project):
+    turn()
+    space: dict[str, object] = {"__name__": "{{ cookiecutter.__package }}.written", "__package__": "{{ cookiecutter.__package }}"}
+    exec(Path(adopt.texts.HOME, "schema.py").read_text(), space)
+    assert isinstance(space["CONTRACT"], Contract)
