@@ -30,6 +30,25 @@ COMMENTS = {
     "stream_share": "share of the rows that are the stream, where there is no time column",
     "stream_seed": "chooses them",
 }
+MANY_ROWS = 1000
+MANY = [  # lines of model.py, and what they become where columns have very many categories
+    ("import OrdinalEncoder\n", "import OrdinalEncoder, TargetEncoder\n"),
+    (
+        "Categories become ordinals, one unseen in training -1.\n",
+        "Categories become ordinals, one unseen in training -1;\n"
+        "    where the contract lists none, there are very many, and each becomes the mean of the target.\n",
+    ),
+    (
+        '    places = {"numbers": list(range(numbers)), "texts": list(range(numbers, numbers + texts))}\n'
+        '    parts = [("numbers", "passthrough", places["numbers"]), ("texts", ordinal, places["texts"])]\n',
+        '    kind: Any = "continuous" if contract.task == "regression" else "binary"\n'
+        "    means = TargetEncoder(target_type=kind, random_state=7)\n"
+        '    is_many = [not feature["categories"] for feature in features if feature["type"] == "category"]\n'
+        "    many, few = ([numbers + k for k in range(texts) if is_many[k] == wanted] for wanted in (True, False))\n"
+        '    passed = ("numbers", "passthrough", list(range(numbers)))\n'
+        '    parts = [passed, ("texts", ordinal, few), ("many", means, many)]\n',
+    ),
+]
 INGEST = '''"""Stage `ingest`: the raw table -> batches in the contract's columns, and the stream for the service.
 
 How the table is read stands in `params.yaml: ingest`, what its columns are in schema.py. The history is one batch; each
@@ -233,6 +252,27 @@ def dvc_yaml(text: str, raw: Path) -> str:
         "      - reports/ingest.json: {cache: false, persist: true}\n\n"
     )
     return _replaced(text, r"^  ingest:\n(?:(?: {4}.*)?\n)+?(?=^  \S)", lambda _: stage, Path("dvc.yaml"))
+
+
+def model(text: str, plan: Plan) -> tuple[str, str]:
+    """Return model.py, and what to say of it: columns of very many categories are encoded by the target's mean.
+
+    An ordinal of thousands of categories follows the alphabet. Of three classes or more that encoding does not convert
+    to ONNX, and few rows do not carry it; a model.py that was changed by hand stays as it is.
+    """
+    many = [f.name for f in plan.contract.features if f.type == "category" and not f.categories]
+    target = plan.rows[plan.contract.target]
+    rare = target.value_counts().min() if plan.contract.classes else len(target)
+    if not many or plan.contract.task == "multiclass" or len(plan.rows) < MANY_ROWS or rare < MANY_ROWS / 20:
+        return text, ""
+    changed = text
+    for old, new in MANY:
+        if changed.count(old) != 1:
+            kept = text if "TargetEncoder" in text else ""
+            return text, "" if kept else f"model.py was changed by hand and stays; {many[0]} has very many categories"
+        changed = changed.replace(old, new)
+    said = "have very many categories: model.py encodes them by the target's mean, fitted across folds"
+    return changed, f"{', '.join(many)} {said}"
 
 
 def pyproject(text: str) -> str:

@@ -58,6 +58,7 @@ def files(made: Plan, raw: Path) -> dict[Path, str]:
         return path.read_text("utf-8")
 
     found = {
+        src / "model.py": texts.model(text(src / "model.py"), made)[0],
         src / "schema.py": texts.schema(made, raw.as_posix()),
         src / "params.py": texts.params_py(text(src / "params.py")),
         src / "stages/ingest.py": texts.INGEST,
@@ -144,7 +145,8 @@ def adopt(wanted: Wanted, is_dry: bool, is_accepted: bool) -> str:
         say("adopt", "an earlier run was cut short; what it had changed is as it was")
     made = plan(wanted)
     print(texts.table(made.decisions), end="\n\n")
-    for line in [*texts.left_out(made.decisions), *made.notes]:
+    about_model = texts.model((texts.HOME / "model.py").read_text("utf-8"), made)[1]
+    for line in filter(None, [*texts.left_out(made.decisions), *made.notes, about_model]):
         print(f"- {line}")
     print()
     raw = raw_path(wanted.data)
