@@ -78,6 +78,15 @@ def test_parts_of_a_folder_stand_one_below_the_other(tmp_path):
         table.read(tmp_path, PLAIN)
 
 
+def test_days_in_integers_of_parquet_are_times(tmp_path):
+    contract = Contract(task="regression", target="y", time="t", features=(Feature("x", "integer"),))
+    pd.DataFrame({"t": [20240201, 20240131], "x": [1, 2], "y": [0.5, 1.5]}).to_parquet(tmp_path / "t.parquet")
+    p = PLAIN.model_copy(update={"dates": {"t": "%Y%m%d"}})
+    rows, _ = table.shaped(table.read(tmp_path / "t.parquet", p), contract, p, tmp_path)
+    assert rows["t"].tolist() == [pd.Timestamp("2024-01-31"), pd.Timestamp("2024-02-01")]
+    assert rows["x"].tolist() == [2, 1]
+
+
 def test_a_value_that_is_no_number_is_named_with_its_line_unless_it_is_listed(tmp_path):
     contract = Contract(task="regression", target="y", features=(Feature("x", "number", missing=0.5),))
     (tmp_path / "t.csv").write_text("x,y\n1,1\noops,2\n")

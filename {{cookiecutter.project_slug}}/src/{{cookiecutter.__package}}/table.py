@@ -225,7 +225,9 @@ def column(table: pa.Table, name: str, dtype: str, p: TableParams, where: Path) 
     """
     if name not in table.column_names:
         raise UserError(f"{where} has no column {name!r}; bring it back, or take it out of schema.py")
-    raw = pc.cast(table[name], pa.string()) if name in p.dates else table[name]
+    raw = table[name]
+    if name in p.dates and pa.types.is_integer(raw.type):  # days or seconds, as in 20240531
+        raw = pc.cast(raw, pa.string())
     if not is_text(raw):
         return _typed(raw, name, dtype, where)
     texts, places = distinct(raw)

@@ -76,6 +76,7 @@ if __name__ == "__main__":
 '''
 TEST = """import json
 
+import pandas as pd
 from rows import valid_rows
 
 from PACKAGE import read_rows
@@ -88,9 +89,7 @@ from PACKAGE.stages.validate import validate
 def test_a_raw_table_becomes_valid_batches_and_a_stream(tmp_path):
     p, rows = load(IngestParams), valid_rows(CONTRACT, 200)
     if CONTRACT.time and p.stream_from:  # around the day on which the stream begins
-        rows[CONTRACT.time] += (rows[CONTRACT.time].max().normalize() - rows[CONTRACT.time].max()).floor("D")
-        shift = (rows[CONTRACT.time].dtype.type(p.stream_from) - rows[CONTRACT.time].iloc[150]).floor("D")
-        rows[CONTRACT.time] += shift
+        rows[CONTRACT.time] += (pd.Timestamp(p.stream_from) - rows[CONTRACT.time].iloc[150]).floor("D")
     rows.assign(stranger="x").to_parquet(tmp_path / "raw.parquet")
     (tmp_path / "labelled").mkdir()
     valid_rows(CONTRACT, 3, seed=1).to_parquet(tmp_path / "labelled/back.parquet")
