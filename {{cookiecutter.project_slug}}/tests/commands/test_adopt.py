@@ -96,6 +96,27 @@ def test_what_the_user_wrote_is_not_overwritten_unasked(project):
     assert "range=(0, 50)" in schema.read_text()
 
 
+def test_the_split_finds_every_class_rows_to_learn_from(project):
+    table = orders(60).assign(left=lambda t: ["rare" if k < 5 else "ab"[k % 2] for k in t.index])
+    for k in range(20):  # of some orders the project's own seed takes all rare rows for the test
+        table["visits"] = table["visits"] + k
+        table.to_csv("My Orders.csv", index=False)
+        made = adopt.divided(adopt.plan(Wanted.of({"DATA": "My Orders.csv", "TARGET": "left"})))
+        p = adopt.load(adopt.SplitParams).model_dump() | {
+            name.split(".")[1]: value for name, (value, _) in made.numbers.items() if name.startswith("split.")
+        }
+        history = made.rows[~adopt.is_stream(made.rows, made.contract, made.params)]
+        train, _ = adopt.split([history], made.contract, adopt.SplitParams(**p))
+        assert set(train["left"]) == {"rare", "a", "b"}
+
+
+def test_a_class_that_is_met_too_late_is_refused_by_name(project):
+    table = orders().assign(left=lambda t: ["new" if k > 310 else "ab"[k % 2] for k in t.index])
+    table.assign(when=lambda t: 1_700_000_000 + t.index * 20_000).to_csv("My Orders.csv", index=False)
+    with pytest.raises(UserError, match="'new' has no row to learn from before the newest rows, which test"):
+        turn(TIME="when")
+
+
 def test_a_dry_run_changes_nothing(project):
     before = tree()
     assert "nothing was changed" in turn(DRY_RUN="1")

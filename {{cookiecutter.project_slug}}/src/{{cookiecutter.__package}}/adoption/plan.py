@@ -84,6 +84,7 @@ class Decision:
 class Plan:
     """All that adopting writes, but for the files themselves."""
 
+    source: Path
     contract: Contract
     params: TableParams
     numbers: Numbers
@@ -146,7 +147,7 @@ def plan(wanted: Wanted) -> Plan:
         *_too_few(history, numbers, days),
     ]
     decisions = tuple(_decision(c, wanted, roles, contract) for c in found.values())
-    return Plan(contract, p, numbers, decisions, tuple(notes), rows, counts)
+    return Plan(wanted.data, contract, p, numbers, decisions, tuple(notes), rows, counts)
 
 
 def _table(path: Path) -> tuple[TableParams, pa.Table]:

