@@ -3,6 +3,9 @@ import pandas as pd
 import pytest
 from tables import orders, plan_of
 
+from {{ cookiecutter.__package }}.adoption.columns import Column
+from {{ cookiecutter.__package }}.adoption.leaks import leaks
+
 RANDOM = np.random.default_rng(1)
 
 
@@ -34,6 +37,11 @@ def test_a_strong_honest_column_is_not_left_out(tmp_path):
             "sum",
             lambda t: (t["left"] == "yes") + t["amount"] + t["visits"],
             "is the target and amount and visits added up",
+        ),
+        (
+            "fee",
+            lambda t: (t["left"] == "yes") + t["amount"] + t["visits"] + RANDOM.uniform(0, 0.3, len(t)),
+            "added up",
         ),
         ("score", lambda t: (t["left"] == "yes") + RANDOM.normal(0, 0.1, len(t)), "alone"),
         ("reason", lambda t: RANDOM.choice(["price", "moved"], len(t)), "only where the target is 'yes'"),
@@ -73,6 +81,14 @@ def test_parts_that_add_up_to_the_target_are_named(tmp_path):
     table["by day"] = RANDOM.uniform(0, 50, len(table)).round(2)
     table["by night"] = table["left"] - table["by day"]
     assert list(left_out(plan_of(table, tmp_path))) == ["by day", "by night"]
+
+
+def test_an_honest_column_with_an_r2_of_0_99_is_not():
+    random, table = np.random.default_rng(3), drives(2000)
+    table["gauge"] = table["left"] + random.normal(0, 0.095 * table["left"].std(), 2000)
+    labels = table["left"]
+    columns = [Column(name, "number", table[name]) for name in ("gauge", "km", "stops")]
+    assert list(leaks(columns, Column("left", "number", labels), labels, None)) == []
 
 
 def test_honest_arithmetic_with_other_weights_is_not(tmp_path):

@@ -15,8 +15,9 @@ from .columns import Column
 
 Floats = NDArray[np.float64]
 SAMPLE = 50_000  # rows; more say the same
-ROUNDING, REMAINDER = 0.005, 0.1  # of the target's standard deviation: what a sum may differ by, the latter by a fee
-UNIT = 0.05  # by which the weights of a sum may differ from 1
+ROUNDING, COPY, FEE = 0.005, 0.05, 0.1  # of the target's standard deviation: what a sum, or a copy, may differ by
+STEP_FEE = 0.3  # where the target is a class: its steps show through more
+UNIT = 0.1  # by which the weights of a sum may differ from 1
 ALONE_R2, ALONE_AUC, ALONE_SKILL = 0.995, 0.995, 0.98  # of one column, and beyond what an honest one reaches
 LEAST = 30  # rows of an outcome, below which a perfect column may be chance
 GROUPS = 50  # into which numbers are cut
@@ -33,7 +34,9 @@ def leaks(columns: list[Column], target: Column, labels: pd.Series, time: Column
         if why := _alone(column, values, y, kinds, labels) or _after(column, values, time, labels.index):
             taken.add(column.name)
             yield column.name, why
-    yield from _sums([c for c in columns if c.name not in taken and c.kind in ("number", "integer")], labels, y)
+    yield from _sums(
+        [c for c in columns if c.name not in taken and c.kind in ("number", "integer")], labels, y, bool(kinds)
+    )
 
 
 def _codes(labels: pd.Series, target: Column) -> tuple[Floats, list[object]]:
@@ -149,7 +152,7 @@ def _after(column: Column, values: pd.Series, time: Column | None, rows: pd.Inde
     return f"holds dates after {time.name} in {later:.0%} of the rows: known only later" if later > LATER else ""
 
 
-def _sums(columns: list[Column], labels: pd.Series, y: Floats) -> Iterator[tuple[str, str]]:
+def _sums(columns: list[Column], labels: pd.Series, y: Floats, is_class: bool) -> Iterator[tuple[str, str]]:
     """Yield columns that are the target and others added up, or that add up to the target.
 
     The target is fitted on all numbers; if next to nothing is left on rows that the fit did not see, columns are
@@ -167,7 +170,9 @@ def _sums(columns: list[Column], labels: pd.Series, y: Floats) -> Iterator[tuple
             del found[dropped]
             continue
         whole = {name: x[present] for name, x in found.items()}
-        told = _read(_equation(whole, y[present], ROUNDING)) or _read(_equation(whole, y[present], REMAINDER))
+        told: list[tuple[str, str]] = []
+        for remainder in (ROUNDING, COPY, FEE, *([STEP_FEE] if is_class else [])):
+            told = told or _read(_equation(whole, y[present], remainder), remainder < FEE)
         for name, why in told:
             del found[name]
             yield name, why
@@ -199,10 +204,14 @@ def _equation(found: dict[str, Floats], y: Floats, remainder: float) -> dict[str
     return {names[k]: float(w / deviations[k]) for k, w in zip(chosen, weights, strict=True)}
 
 
-def _read(equation: dict[str, float]) -> list[tuple[str, str]]:
+def _read(equation: dict[str, float], is_close: bool) -> list[tuple[str, str]]:
     """Return the columns of an equation that hold the target, with the sentence; none if it is honest arithmetic."""
     if len(equation) == 1:
-        return [(name, "is the target in another unit, but for a small remainder") for name in equation]
+        return (
+            []
+            if not is_close
+            else [(name, "is the target in another unit, but for a small remainder") for name in equation]
+        )
     for name, weight in equation.items():  # name = (1 / weight) target + others
         others = {other: -w / weight for other, w in equation.items() if other != name}
         if weight > 0 and all(math.isclose(w, 1, abs_tol=UNIT) for w in others.values()):
