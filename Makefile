@@ -41,3 +41,18 @@ bench: setup  ## run the benchmarks; results in benchmarks/results/
 	.venv/bin/python benchmarks/drift.py
 	.venv/bin/python benchmarks/million.py
 	.venv/bin/python benchmarks/adopt.py
+	.venv/bin/python scripts/newcomer.py
+
+lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against the project's dev.lock
+	$(UV) pip compile $(PINNED) --upgrade pyproject.toml --output-file requirements.lock
+	cd "$(PROJECT)/requirements" && for remote in s3 gs azure; do echo "dvc-$$remote" | $(abspath $(UV)) pip compile $(PINNED) \
+	  --upgrade --python-version 3.11 --constraints dev.lock --output-file "$(CURDIR)/.venv/remote.lock" - \
+	  && $(NOT_IN) dev.lock "$(CURDIR)/.venv/remote.lock" > "remote-$$remote.lock" || exit 1; done
+
+.venv/installed: requirements.lock | $(UV)
+	$(UV) venv --quiet --allow-existing .venv
+	$(UV) pip sync --quiet --python .venv/bin/python requirements.lock
+	touch $@
+
+.uv/bin/uv:
+	python3 -m venv .uv && .uv/bin/pip install --quiet uv
