@@ -7,12 +7,16 @@ import yaml
 from tables import inside, orders
 
 from {{ cookiecutter.__package }} import UserError
-from {{ cookiecutter.__package }}.adoption.journal import HERE
+from {{ cookiecutter.__package }}.adoption.journal import HERE, Journal
 from {{ cookiecutter.__package }}.adoption.plan import Wanted
 from {{ cookiecutter.__package }}.commands import adopt
 from {{ cookiecutter.__package }}.contract import Contract
 
 FILES = ["params.yaml", "dvc.yaml", "pyproject.toml", "README.md", "requirements", "src", "tests"]
+IN_USE = {
+    name: name for name in ("models/versions/abc/card.md", "logs/predictions-1.jsonl", "data/production/a.parquet")
+}
+IN_USE["dvc.lock"] = "schema: '2.0'\nstages: {}\n"
 CHAMPION = '{"version": "abc", "previous": null, "blocked": []}'
 
 
@@ -24,9 +28,9 @@ def project(tmp_path, monkeypatch):
         ignored = shutil.ignore_patterns("__pycache__")
         target = tmp_path / name
         shutil.copytree(here / name, target, ignore=ignored) if Path(name).is_dir() else shutil.copy2(name, target)
-    for name in ("models/versions/abc/card.md", "logs/predictions-1.jsonl", "data/production/a.parquet", "dvc.lock"):
+    for name, text in IN_USE.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(text)
     (tmp_path / "models/champion.json").write_text(CHAMPION)
     orders().to_csv(tmp_path / "My Orders.csv", index=False)
     given = []
@@ -36,7 +40,7 @@ def project(tmp_path, monkeypatch):
 
 
 def tree():
-    left = ("data/raw/adopted.json", ".dvc/tmp/stage.lock")
+    left = ("data/raw/adopted.json", ".dvc/tmp/stage.lock", ".dvc/tmp/turn.lock")
     return {str(p): p.read_bytes() for p in sorted(Path().rglob("*")) if p.is_file() and str(p) not in left}
 
 
@@ -65,8 +69,8 @@ def test_a_project_is_turned_and_what_was_in_use_is_kept_apart(project, capsys):
     assert json.loads(Path("models/champion.json").read_text())["version"] is None
     (kept,) = Path("retired").iterdir()
     assert (kept / "models/champion.json").read_text() == CHAMPION
-    for name in ("models/versions/abc/card.md", "logs/predictions-1.jsonl", "data/production/a.parquet", "dvc.lock"):
-        assert (kept / name).read_text() == name
+    for name, text in IN_USE.items():
+        assert (kept / name).read_text() == text
         assert not Path(name).exists()
     assert "amount" in capsys.readouterr().out
 
@@ -135,6 +139,15 @@ def test_a_failure_leaves_everything_as_it_was(project, monkeypatch):
     assert not Path("retired").exists()
     assert not Path("data/raw").exists()
     assert not HERE.exists()
+
+
+def test_what_a_killed_run_left_is_undone_first(project, capsys):
+    before = tree()
+    j = Journal()
+    j.write(Path("params.yaml"), "half")
+    turn(DRY_RUN="1")
+    assert tree() == before
+    assert "an earlier run was cut short; what it had changed is as it was" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["My Orders.csv", "Zürich (1).CSV", "a b"])

@@ -19,13 +19,14 @@ from filelock import FileLock, Timeout
 
 from .. import LOCK, UserError, digest, digest_json, read_json, say, tell, write_json
 from ..adoption import texts
-from ..adoption.journal import Journal, journal, undo
+from ..adoption.journal import HERE, Journal, journal, undo
 from ..adoption.plan import Plan, Wanted, plan
 from ..champion import Champion
 from ..params import SplitParams, load
 from ..stages.split import split
 from ..table import is_stream, parts
 from .snapshot import track
+from .turn import turn
 
 RAW, STATE, CHAMPION = Path("data/raw"), Path("data/raw/adopted.json"), Path("models/champion.json")
 NO_CHAMPION: Champion = {"version": None, "previous": None, "blocked": []}
@@ -136,7 +137,7 @@ def keep_raw(data: Path, raw: Path, j: Journal) -> None:
         else:
             shutil.copyfile(data, scratch)
         if raw.exists():
-            j.move(raw, Path(".dvc/tmp/adopt/old") / f"raw-{raw.name}")
+            j.move(raw, HERE / "old" / f"raw-{raw.name}")
         j.move(scratch, raw)
     for path in (raw.with_name(f"{raw.name}.dvc"), RAW / ".gitignore"):
         j.keep(path)
@@ -174,8 +175,10 @@ def divided(made: Plan) -> Plan:
 
 def adopt(wanted: Wanted, is_dry: bool, is_accepted: bool) -> str:
     """Turn the project and return what to do next."""
-    if undo():
-        say("adopt", "an earlier run was cut short; what it had changed is as it was")
+    if HERE.exists():
+        with turn():  # whoever is at it now comes first
+            if undo():
+                say("adopt", "an earlier run was cut short; what it had changed is as it was")
     made = divided(plan(wanted))
     print(texts.table(made.decisions), end="\n\n")
     about_model = texts.model((texts.HOME / "model.py").read_text("utf-8"), made)[1]
@@ -199,7 +202,7 @@ def adopt(wanted: Wanted, is_dry: bool, is_accepted: bool) -> str:
     keeps_champion = bool(state) and {key: state.get(key) for key in same_task} == same_task
     to = retired()
     try:
-        with FileLock(LOCK, timeout=0), journal() as j:
+        with turn(), FileLock(LOCK, timeout=0), journal() as j:
             if not RAW.exists():
                 j.keep(RAW)
             keep_raw(wanted.data, raw, j)
