@@ -8,7 +8,7 @@ from {{ cookiecutter.__package }}.service.settings import Settings, is_domain, i
 
 GIVEN = {
     "SERVICE_BIND": "0.0.0.0",
-    "SERVICE_KEYS": "keys.txt",  # pragma: allowlist secret
+    "SERVICE_KEYS": "keys.txt",
     "SERVICE_HOSTS": "local",
     "SERVICE_MAX_BODY_BYTES": "1",
     "SERVICE_MAX_ROWS": "2",
