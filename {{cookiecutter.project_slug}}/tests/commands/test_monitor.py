@@ -1,5 +1,6 @@
 import os
 from threading import Event, Thread
+from types import SimpleNamespace
 
 import pytest
 from services import point
@@ -25,6 +26,14 @@ def watched(until, capsys):
     stop.set()
     thread.join(10)
     return told
+
+
+def test_a_check_in_which_nothing_has_changed_says_what_was_said_last(capsys, monkeypatch):
+    write_json(monitor.REPORT, {"decision": "insufficient_data", "reasons": ["there is no champion yet"]})
+    monkeypatch.setattr(monitor, "snapshot", lambda: "0 new predictions")
+    monkeypatch.setattr(monitor.subprocess, "run", lambda command, check: SimpleNamespace(returncode=0))
+    assert monitor.check() == 0
+    assert "monitor: insufficient_data: there is no champion yet" in capsys.readouterr().out
 
 
 def test_without_a_champion_it_waits_and_is_well(tmp_path, capsys):

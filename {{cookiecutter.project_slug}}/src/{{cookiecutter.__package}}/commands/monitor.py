@@ -14,20 +14,28 @@ from threading import Event
 
 import yaml
 
-from .. import UserError, champion, say
+from .. import UserError, champion, read_json, say
 from .snapshot import snapshot
 from .turn import turn
 
-POINTER, CHECKED = Path("models/champion.json"), Path(tempfile.gettempdir()) / "checked"
+POINTER, REPORT = Path("models/champion.json"), Path("reports/drift.json")
+CHECKED = Path(tempfile.gettempdir()) / "checked"
 
 
 def check() -> int:
-    """Take up the logs and judge them, all of it known to DVC; return its exit code."""
+    """Take up the logs and judge them, all of it known to DVC; return its exit code.
+
+    Where nothing has changed, so that the stage does not run, what it said last is said again.
+    """
     with turn():
         say("snapshot", snapshot())
-        return subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--single-item", "monitor"], check=False
-        ).returncode
+        before = REPORT.stat().st_mtime_ns if REPORT.exists() else None
+        command = [sys.executable, "-m", "dvc", "repro", "--single-item", "monitor"]
+        code = subprocess.run(command, check=False).returncode
+        if code == 0 and REPORT.exists() and REPORT.stat().st_mtime_ns == before:
+            report = read_json(REPORT)
+            say("monitor", f"{report['decision']}: {'; '.join(report['reasons'])}")
+        return code
 
 
 def newest(path: Path) -> float:
