@@ -62,7 +62,6 @@ def test_update_takes_over_the_template_and_keeps_what_is_the_owners(made: tuple
     edit(template / INSIDE / PARAMS, "golden_rows: 32 ", "golden_rows: 64 ")
     edit(template / INSIDE / PACKAGE / "stages/split.py", '"""Stage `split`:', '"""Stage `split`, told better:')
     edit(template / INSIDE / ".github/workflows/ci.yml", "timeout-minutes: 20", "timeout-minutes: 25")
-    (template / INSIDE / "docs").mkdir()
     (template / INSIDE / "docs/new.md").write_text("# New\n")
     (template / INSIDE / ".dvcignore").unlink()
     commit_all(template, "two")
