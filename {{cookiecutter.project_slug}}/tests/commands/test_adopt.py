@@ -157,6 +157,7 @@ def test_the_raw_table_has_a_name_that_a_command_line_takes(tmp_path, name):
         assert adopt.raw_path(tmp_path / name).name in ("my-orders.csv", "z-rich-1.csv", "a-b")
         Path("data/raw").mkdir(parents=True)
         assert adopt.raw_path(Path("data/raw/mine.csv")) == Path("data/raw/mine.csv")
+        assert adopt.raw_path(Path("data/raw/not mine.csv")) == Path("data/raw/not-mine.csv")
 
 
 def test_what_is_written_is_a_contract(project):

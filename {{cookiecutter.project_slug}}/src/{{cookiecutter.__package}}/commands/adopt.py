@@ -49,7 +49,7 @@ SEEDS, SURE_ROWS = 100, 100_000  # tried; beyond so many rows a class of five is
 
 def raw_path(data: Path) -> Path:
     """Return where the raw table is kept, under a name without spaces or signs."""
-    if data.resolve().parent == RAW.resolve():
+    if data.resolve().parent == RAW.resolve() and re.fullmatch(r"[A-Za-z0-9_.-]+", data.name):
         return RAW / data.name
     name = re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-") or "table"
     return RAW / f"{name}{re.sub(r'[^a-z0-9.]', '', data.suffix.lower()) if data.is_file() else ''}"
