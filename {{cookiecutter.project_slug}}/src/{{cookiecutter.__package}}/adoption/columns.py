@@ -29,7 +29,7 @@ DATES = [
 DATE_LIKE = re.compile(r"[0-9]{1,4}[-/. ][0-9A-Za-z]{1,9}[-/. ,]+[0-9]{2,4}|^[A-Z][a-z]{2,8} [0-9]")
 NAMED_DATE = re.compile(r"date|day|datum|time|zeit|_at$|_on$|stamp", re.IGNORECASE)
 FORMATS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", " "), (",", " "), (".", "'"))
-SAMPLE = 2000  # distinct texts that decide between formats
+SAMPLE, SAMPLE_ROWS = 2000, 50_000  # distinct texts, and rows, that decide between formats
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def number_format(table: pa.Table, semicolon: bool) -> tuple[str, str]:
 
     In a file whose values are separated by semicolons a comma is likelier a decimal.
     """
-    samples = [Texts("", *distinct(table[name])).sample() for name in table.column_names if is_text(table[name])]
+    some = table.take(np.arange(0, len(table), max(1, len(table) // SAMPLE_ROWS)))
+    samples = [Texts("", *distinct(some[name])).sample() for name in some.column_names if is_text(some[name])]
     order = sorted(FORMATS, key=lambda form: (form[0] != ",") * semicolon)
     order = sorted(order, key=lambda form: form != (".", "")) if not semicolon else [(".", ""), *order]
     scores = {
