@@ -324,7 +324,7 @@ def test_what_is_wrong_on_the_machine_is_said_in_one_sentence(shared: Stack, tmp
         said = [line for line in done.output.splitlines() if line.startswith("up: ")]
         assert len(said) == 1, done.output
 
-    says("no container engine answers; start Docker", DOCKER_HOST="unix:///nowhere.sock")
+    says("no container engine answers; start Docker", ENSURE_DOCKER="", DOCKER_HOST="unix:///nowhere.sock")
     shared.compose("stop", "api")
     with socket.create_server((HOST, shared.ports["api"])):
         says(f"port {shared.ports['api']} is taken; choose another one: make up PORT=<port>")
@@ -347,6 +347,7 @@ def young(bare: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFact
     for parameter, value in {"min_rows": 50, "window_rows": 50, "fresh_labels": 80, "fresh_days": 7}.items():
         project.set(f"monitor.{parameter}", value)
     project.set("promote.margin", 0.05)
+    project.set("promote.min_test_days", 3)
     owner = owned(project)
     with stack(project) as found:
         yield found, owner
@@ -400,6 +401,7 @@ def test_the_loop_closes_through_the_containers(young: tuple[Stack, int]) -> Non
             until(lambda: predicted(found.service)[0] == new, "the service to answer from the new version")
         else:
             assert new == old
+            assert ask(found.service, "/model").json()["gate"] == decision
     assert set(statuses) == {200}
 
 

@@ -327,6 +327,19 @@ def test_facts_are_those_of_the_version_that_is_served(page: Page) -> None:
     assert page.text("#reasons") == page.service.project.json("reports/drift.json")["reasons"][0]
 
 
+def test_a_model_that_was_refused_is_shown_with_the_reasons(page: Page) -> None:
+    project = page.service.project
+    promoted = project.read("reports/decision.json")
+    assert not page.open().all("#gate")[0].is_displayed()
+    refused = {"decision": "refused", "version": "0123456789ab", "reasons": ["<b>too few rows</b>", "too few days"]}
+    project.write("reports/decision.json", json.dumps(refused))
+    page.open()
+    page.until(page.all("#gate")[0].is_displayed, "the refusal")
+    assert page.text("#ruling") == "0123456789ab was refused:"
+    assert [item.text for item in page.all("#grounds li")] == refused["reasons"]
+    project.write("reports/decision.json", promoted)
+
+
 @pytest.mark.parametrize(("place", "name"), [(0, "drift"), (1, "loop")])
 def test_reports_open_beside_the_page(page: Page, place: int, name: str) -> None:
     link = page.all("#reports a")[place]

@@ -161,13 +161,21 @@ def test_the_model_s_facts_stand_beside_its_bundle(folder):
     beside = folder / "models/versions" / version
     with running(settings_in(folder)) as ask:
         bare = ask("GET", "/model").json
-        assert (bare["card"], bare["promise"], bare["drift"], bare["reason"]) == ("", {}, None, None)
+        assert (bare["card"], bare["promise"], bare["drift"], bare["gate"], bare["reason"]) == (
+            "",
+            {},
+            None,
+            None,
+            None,
+        )
         (beside / "card.md").write_text("# Card £")
         write_json(beside / "promise.json", {"rmse": 1.5})
         write_json(folder / "reports/drift.json", {"decision": "watch"})
+        write_json(folder / "reports/decision.json", {"decision": "refused"})
         facts = ask("GET", "/model").json
     assert (facts["name"], facts["version"], facts["ready"]) == (NAME, version, True)
     assert (facts["card"], facts["promise"], facts["drift"]) == ("# Card £", {"rmse": 1.5}, {"decision": "watch"})
+    assert facts["gate"] == {"decision": "refused"}
     assert (facts["task"], facts["target"], [feature["name"] for feature in facts["features"]]) == (
         "regression",
         "y",

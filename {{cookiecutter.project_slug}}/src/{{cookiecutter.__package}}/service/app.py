@@ -89,17 +89,17 @@ class Service:
             raise Refusal(404, "no such model or version; GET /v2/models names what is served")
         return model
 
-    def drift(self) -> dict[str, Any] | None:
-        """Return the last drift report, None before there is one."""
-        path = self.settings.reports_dir / "drift.json"
+    def report(self, name: str) -> dict[str, Any] | None:
+        """Return a report as the pipeline last wrote it, None before it has."""
+        path = self.settings.reports_dir / name
         return dict(read_json(path)) if path.exists() else None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the page shows: contract, card and promise of the champion, drift status."""
+        """Return what the page shows: contract, card and promise of the champion, drift, the gate's last word."""
         model = self.champion.model
         facts: dict[str, Any] = {"ready": model is not None, "reason": self.champion.reason or None, "name": NAME}
         facts |= {"version": None, "features": [], "card": "", "promise": {}}
-        facts["drift"] = self.drift()
+        facts |= {"drift": self.report("drift.json"), "gate": self.report("decision.json")}
         if model:
             beside = model.bundle.path.parent
             card, promise = beside / "card.md", beside / "promise.json"
@@ -197,7 +197,7 @@ def create_app(settings: Settings) -> Guard:
     async def metrics() -> Response:
         guard.flush()
         service.counters.decision.clear()
-        if drift := service.drift():
+        if drift := service.report("drift.json"):
             service.counters.decision.labels(drift["decision"]).set(1)
         return Response(generate_latest(service.counters.registry), media_type=CONTENT_TYPE_LATEST)
 
