@@ -173,7 +173,11 @@ def test_killed_at_ten_random_moments_ends_with_the_same_results(built: Project,
         project.run("python", "-m", f"{PACKAGE}.commands.turn", "true")  # as `make pipeline` begins
     done = project.run("make", "pipeline")
     print(f"killed by {', '.join(killed)}; the last run had {len(done.ran)} stages to do")
-    assert project.results() == reference
+    found, decision = project.results(), project.decision
+    if decision["decision"] == "unchanged":  # killed when the pointer had moved and DVC did not know it yet
+        assert decision["version"] == built.champion["version"]
+        del found["reports/decision.json"], reference["reports/decision.json"]
+    assert found == reference
     assert project.python(BUNDLES_ARE_WHOLE) == [built.champion["version"]]
     assert project.repro().ran == []
     assert not list(project.path.glob("*/.*.new")), "half-written folders were left behind"
