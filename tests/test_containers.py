@@ -346,11 +346,8 @@ def young(bare: Callable[[Path], Project], tmp_path_factory: pytest.TempPathFact
     project = turn(bare(tmp_path_factory.mktemp("young")), tasks.BINARY)
     for parameter, value in {"min_rows": 50, "window_rows": 50, "fresh_labels": 80, "fresh_days": 7}.items():
         project.set(f"monitor.{parameter}", value)
-    for parameter, value in {
-        "margin": 0.2,
-        "min_test_days": 3,
-    }.items():  # so few rows say little; this is about the swap
-        project.set(f"promote.{parameter}", value)
+    project.set("promote.margin", 0.2)  # so few rows say little; this is about the swap
+    project.set("promote.min_test_days", 3)
     owner = owned(project)
     with stack(project) as found:
         yield found, owner
