@@ -16,6 +16,12 @@ from {{ cookiecutter.__package }}.commands.doctor import CACHE, POINTER, SETTING
 ROOT = Path.cwd()
 
 
+def program(path, does):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{does}\n")
+    path.chmod(0o755)
+
+
 @pytest.fixture(autouse=True)
 def project(tmp_path, monkeypatch):
     """A folder in which everything is well: a repository, this Python, a champion, a cache, a remote beside it."""
@@ -40,6 +46,8 @@ def project(tmp_path, monkeypatch):
         write(CACHE / name[:2] / name[2:], content)
     with socket.create_server(("127.0.0.1", 0)) as free:
         monkeypatch.setenv("PORT", str(free.getsockname()[1]))
+    program(Path("bin/docker"), "echo 28.0")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     for name in ("MLFLOW_TRACKING_URI", "SERVICE_BIND"):
         monkeypatch.delenv(name, raising=False)
     return made.version
@@ -126,9 +134,7 @@ def test_a_port_that_another_program_has_is_named():
 def test_an_engine_that_does_not_answer_is_named_and_none_is_no_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "no container engine" in doctor.containers()
-    engine = tmp_path / "docker"
-    engine.write_text("#!/bin/sh\nexit 1\n")
-    engine.chmod(0o755)
+    program(tmp_path / "docker", "exit 1")
     with pytest.raises(UserError, match="its engine does not answer"):
         doctor.containers()
 

@@ -52,7 +52,7 @@ def raw_path(data: Path) -> Path:
     if data.resolve().parent == RAW.resolve() and re.fullmatch(r"[A-Za-z0-9_.-]+", data.name):
         return RAW / data.name
     name = re.sub(r"[^a-z0-9]+", "-", data.stem.lower()).strip("-") or "table"
-    return RAW / f"{name}{re.sub(r'[^a-z0-9.]', '', data.suffix.lower()) if data.is_file() else ''}"
+    return RAW / f"{name}{re.sub(r'[^a-z0-9.]', '', data.suffix.lower()) if not data.is_dir() else ''}"
 
 
 def files(made: Plan, raw: Path) -> dict[Path, str]:
