@@ -40,6 +40,11 @@ def test_the_test_set_is_the_newest_third_of_the_newest_batch():
     assert days(test) == 10
 
 
+def test_a_third_of_three_weeks_is_a_week_by_0_3333_too():
+    _, test = split([batch("2024-01-01", 90, 0), batch("2024-04-01", 21, 1)], BINARY, p(test_share=0.3333))
+    assert days(test) == 7
+
+
 def test_the_newest_batch_is_the_one_with_the_newest_row_whatever_its_place():
     history, back = batch("2024-01-01", 90, 0), batch("2024-04-01", 31, 1)
     assert days(split([back, history], BINARY, p())[1]) == 10
