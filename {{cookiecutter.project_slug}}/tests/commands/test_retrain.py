@@ -33,9 +33,12 @@ def produce(contract, rows, name="2026-01-01-abc", **more):
 
 
 def come_back(contract):
-    """Return what one retraining brings: batch -> rows."""
+    """Return what one retraining brings, and DVC keeps from then on: batch -> rows."""
     changed = mark(module.PRODUCTION, module.LABELLED, module.BATCHES, contract)
-    return changed, {path.stem: pd.read_parquet(path) for path in deliver(module.PRODUCTION, module.LABELLED, contract)}
+    paths = [*deliver(module.PRODUCTION, module.LABELLED, contract)]
+    for path in paths:
+        path.with_name(f"{path.name}.dvc").touch()
+    return changed, {path.stem: pd.read_parquet(path) for path in paths}
 
 
 @CONTRACTS
@@ -93,12 +96,20 @@ def test_cut_short_after_the_marks_the_next_run_writes_the_batch():
     pd.testing.assert_frame_equal(*batches.values(), rows)
 
 
+def test_cut_short_before_dvc_keeps_the_batch_the_next_run_gives_it_to_dvc():
+    produce(BINARY, valid_rows(BINARY, 20, seed=1))
+    mark(module.PRODUCTION, module.LABELLED, module.BATCHES, BINARY)
+    written = deliver(module.PRODUCTION, module.LABELLED, BINARY)
+    assert deliver(module.PRODUCTION, module.LABELLED, BINARY) == written
+    assert list(written.values()) == [20]
+
+
 def test_a_batch_that_dvc_keeps_elsewhere_is_not_written_anew_and_its_name_is_taken():
     rows = valid_rows(BINARY, 40, seed=1)
     produce(BINARY, rows)
     come_back(BINARY)
-    (path,) = module.LABELLED.iterdir()
-    path.rename(path.with_name(f"{path.name}.dvc"))
+    (path,) = module.LABELLED.glob("*.parquet")
+    path.unlink()
     produce(BINARY, rows.assign(row=[f"new {k}" for k in range(40)]), name="2026-01-02-abc")
     _, batches = come_back(BINARY)
     assert list(batches) == [f"{path.stem}-2"]

@@ -1,7 +1,7 @@
 """Labelled rows of production -> a batch in `data/labelled/`, then `dvc repro`: the gate decides, the service swaps.
 
-Which batch a row went to is written in its snapshot first, and a batch is written from there: cut short, the next run
-completes it. A row goes back once.
+Which batch a row went to is written in its snapshot first, and a batch is written from there: cut short before DVC
+keeps it, the next run completes it. A row goes back once.
 """
 
 import subprocess
@@ -78,13 +78,12 @@ def _name(times: pd.Series | None, labelled_dir: Path) -> str:
 
 
 def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Path, int]:
-    """Write every batch that the snapshots speak of and that is not there yet; return them with their rows."""
+    """Write every batch that the snapshots speak of and that DVC does not keep yet; return them with their rows."""
     parts: dict[str, list[pd.DataFrame]] = {}
     for path in sorted(production.glob("*.parquet")):
         rows = read_rows(path)
         for name, mine in rows.groupby("batch"):
-            there = (labelled_dir / f"{name}.parquet", labelled_dir / f"{name}.parquet.dvc")
-            if name not in (UNFIT, KNOWN) and not any(item.exists() for item in there):
+            if name not in (UNFIT, KNOWN) and not (labelled_dir / f"{name}.parquet.dvc").exists():
                 found = labelled(mine, contract)
                 parts.setdefault(str(name), []).extend([] if found is None else [found])
     written = {}
