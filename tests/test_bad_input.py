@@ -76,7 +76,11 @@ MISTAKES = {
         ("replace", "5", "replace is 5"),
         ("min_efect", "0.002", "did you mean min_effect"),
     ],
-    "monitor": [("min_rows", "-1", "min_rows is -1"), ("min_row", "200", "did you mean min_rows")],
+    "monitor": [
+        ("min_rows", "-1", "min_rows is -1"),
+        ("windows_below", "4", "windows_below is 4; expected: at most monitor.windows, 3"),
+        ("min_row", "200", "did you mean min_rows"),
+    ],
 }
 
 

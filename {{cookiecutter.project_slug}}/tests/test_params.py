@@ -46,6 +46,8 @@ def test_every_key_of_params_yaml_carries_a_comment():
         ("ingest", "stream_from", "2013-13-45", "ingest.stream_from is '2013-13-45'; expected: a day, as in"),
         ("train", "folds", 1, "train.folds is 1; expected: greater than or equal to 2"),
         ("evaluate", "level", None, "evaluate.level is None; expected: a valid number"),
+        ("monitor", "windows", 13, "monitor.windows is 13; expected: less than or equal to 12"),
+        ("monitor", "windows_below", 4, "monitor.windows_below is 4; expected: at most monitor.windows, 3"),
     ],
 )
 def test_a_wrong_value_is_refused_in_one_sentence(tmp_path, section, key, value, told):

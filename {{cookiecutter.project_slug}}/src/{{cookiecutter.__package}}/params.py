@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from . import UserError
 
 Share = Field(ge=0, le=1)
 Count = Field(ge=1)
+SHOWN = 12  # newest windows of the champion, and of all others together, that the monitor examines and shows
 
 
 def _day(text: str) -> str:
@@ -110,12 +111,19 @@ class MonitorParams(Section):
     margin: float = Share
     window_rows: int = Count
     window_days: int = Count
-    windows: int = Count
+    windows: int = Field(ge=1, le=SHOWN)
     windows_below: int = Count
     fresh_labels: int = Count
     fresh_days: int = Count
     keep_logs_days: int = Count
     keep_snapshots_days: int = Count
+
+    @field_validator("windows_below")
+    @classmethod
+    def _can_fire(cls, below: int, given: ValidationInfo) -> int:
+        if below > given.data.get("windows", below):
+            raise ValueError(f"at most monitor.windows, {given.data['windows']}, or no alarm could ever fire")
+        return below
 
 
 SECTIONS: dict[str, type[Section]] = {

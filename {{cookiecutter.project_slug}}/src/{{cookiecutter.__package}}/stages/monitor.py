@@ -30,12 +30,11 @@ from ..metrics import (
     number,
     total,
 )
-from ..params import EvaluateParams, MonitorParams, load
+from ..params import SHOWN, EvaluateParams, MonitorParams, load
 
 Report = dict[str, Any]
 METRICS = {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}
 LOWER = ("log_loss", "rmse", "mae", "brier", "calibration_error")  # is better
-SHOWN = 12  # newest windows of the champion, and of all others together, that are examined and shown
 PREDICTION = "(prediction)"
 
 
