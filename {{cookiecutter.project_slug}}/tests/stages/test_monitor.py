@@ -60,7 +60,11 @@ def test_windows_keep_days_whole_and_span_as_many_as_asked():
     assert cut(days, [True] * 800) == [(0, 350, True), (350, 700, True), (700, 800, False)]
     few = np.repeat(np.arange(30), 5)  # 100 rows take 20 days
     assert cut(few, [True] * 150) == [(0, 100, True), (100, 150, False)]
-    assert cut(np.repeat([3, 20], 60), [True] * 120) == [(0, 120, True)]
+
+
+def test_a_window_spans_as_many_days_with_a_label_as_asked():
+    days = np.repeat(np.arange(19), 50)
+    assert cut(days, days % 7 < 5) == [(0, 450, True), (450, 900, True), (900, 950, False)]  # none at weekends
 
 
 def promise(y, scores, rows=10_000):

@@ -49,17 +49,21 @@ class Window(NamedTuple):
 def windows(days: Integers | None, is_labelled: NDArray[np.bool_], p: MonitorParams) -> Iterator[Window]:
     """Yield windows of at least `window_rows` labelled rows and, where rows have days, `window_days` undivided ones.
 
-    `days` numbers the days on which there are rows. Rows after the last label count whether labelled or not.
+    `days` numbers the days on which there are rows; a day without a label does not count. After the last label rows
+    and days count whether labelled or not.
     """
     count, first = len(is_labelled), 0
-    last = int(np.flatnonzero(is_labelled).max(initial=-1)) + 1
-    so_far = np.cumsum(np.where(np.arange(count) < last, is_labelled, True))
+    counts = is_labelled | (np.arange(count) > np.flatnonzero(is_labelled).max(initial=-1))
+    so_far = np.cumsum(counts)
+    days_so_far = so_far if days is None else np.cumsum(np.bincount(days, counts) > 0)
     while first < count:
         before = so_far[first - 1] if first else 0
         end = int(np.searchsorted(so_far, before + p.window_rows)) + 1
         whole = end <= count
         if days is not None:
-            last_day = max(days[first] + p.window_days - 1, days[min(end, count) - 1])
+            day = int(days[first])
+            enough = np.searchsorted(days_so_far, (days_so_far[day - 1] if day else 0) + p.window_days)
+            last_day = max(enough, days[min(end, count) - 1])
             whole, end = whole and bool(days[-1] >= last_day), int(np.searchsorted(days, last_day, "right"))
         yield Window(first, min(end, count), whole)
         first = end
