@@ -310,7 +310,7 @@ def weekly(home: Path, folder: Path) -> Iterator[Line]:
     for name in ("promise.json", "bundle/contract.json"):
         shutil.copy(home / name, other / name)
     traffic = monitor.Traffic(other, [folder / "history.parquet"], P, E)
-    about = {"version": other.name, "fresh": {"rows": 0, "days": 0}, "metric": traffic.metric}
+    about = {"version": other.name, "fresh": {"rows": P.window_rows, "days": P.window_days}, "metric": traffic.metric}
     windows, decisions = [], []
     for window in traffic.windows:
         rest = np.r_[: window.first, window.end : len(flights)]

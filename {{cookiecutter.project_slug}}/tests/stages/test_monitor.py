@@ -27,7 +27,7 @@ KEPT |= {"version": "abc", "gap": {"value": 0.0, "low": -0.1, "high": 0.1}, "mea
 BELOW = KEPT | {"below": True, "live": {"value": 0.6, "low": 0.5, "high": 0.7}}
 
 
-def state(rows=1000, windows=(), columns=(), fresh=(0, 0), version="abc"):
+def state(rows=1000, windows=(), columns=(), fresh=(100, 7), version="abc"):
     """Return a report before its decision."""
     about = {
         "version": version,
@@ -157,6 +157,14 @@ def test_labels_trigger_by_performance():
     assert "0.6 [0.5, 0.7], 0.6 [0.5, 0.7] in 2 of the last 3 windows" in report["reasons"][0]
     assert decide(state(windows=[KEPT, BELOW, KEPT]), P, True)["decision"] == "ok"
     assert decide(state(windows=[KEPT | {"live": None}] * 3), P, True)["decision"] == "ok"
+
+
+def test_a_broken_promise_asks_again_only_once_a_window_of_other_labels_is_back():
+    report = decide(state(windows=[KEPT, BELOW, BELOW], fresh=(99, 7)), P, True)
+    assert (report["decision"], report["triggers"]) == ("watch", [])
+    assert report["reasons"][0].startswith("performance: auc was 0.6")
+    assert report["reasons"][0].endswith("99 are in no batch yet, too few to try again")
+    assert decide(state(windows=[KEPT, BELOW, BELOW], fresh=(100, 7)), P, True)["decision"] == "retrain"
 
 
 def test_windows_of_other_versions_trigger_nothing():

@@ -1,8 +1,8 @@
 """Stage `monitor`: snapshots of the traffic, the champion's reference and promise -> a drift report and a decision.
 
 Covariates inform (`watch`), labels trigger (`retrain`): by `performance`, if the newest windows fall below what was
-promised beyond chance and margin, or by `fresh_labels`, if enough came back to try a challenger. Nothing is remembered:
-the same snapshots and champion give the same report.
+promised beyond chance and margin, or by `fresh_labels`, if enough came back to try a challenger. Labels that the gate
+has had trigger nothing. Nothing is remembered: the same snapshots and champion give the same report.
 """
 
 import math
@@ -214,22 +214,28 @@ def decide(report: Report, p: MonitorParams, timed: bool) -> Report:
         }
     mine = [w for w in report["windows"] if w["version"] == report["version"]]
     judged = [w for w in mine if w["live"]][-p.windows :]
-    reasons, back, metric = [], report["fresh"], report["metric"]
+    reasons: list[str] = []
+    watched: list[str] = []
+    back, metric = report["fresh"], report["metric"]
     if fallen([w["below"] for w in judged], p):
         below = [w for w in judged if w["below"]]
         said = ", ".join(f"{w['live']['value']} [{w['live']['low']}, {w['live']['high']}]" for w in below)
         low, value, high = (judged[-1]["promised"][key] for key in ("low", "value", "high"))
-        reasons.append(
+        told = (
             f"performance: {metric} was {said} in {len(below)} of the last {len(judged)} windows, worse than "
             f"the promised {value} [{low}, {high}] by more than monitor.margin {p.margin} of it"
         )
+        if back["rows"] >= p.window_rows:
+            reasons.append(told)
+        else:  # the gate has had these labels; another retraining waits for a window of others
+            watched.append(f"{told}; of the labelled rows {back['rows']:,} are in no batch yet, too few to try again")
     if back["rows"] >= p.fresh_labels and (not timed or back["days"] >= p.fresh_days):
         reasons.append(f"fresh_labels: {back['rows']:,} labelled rows of {back['days']} days are in no batch yet")
     triggers = [reason.split(":")[0] for reason in reasons]
     if report["rows"] < p.min_rows and not triggers:
         said = f"{report['rows']:,} predictions are on record; monitor.min_rows asks for {p.min_rows:,}"
         return report | {"decision": "insufficient_data", "reasons": [said], "triggers": []}
-    watched = [finding["sentence"] for finding in report["columns"] if finding["status"] != "ok"]
+    watched += [finding["sentence"] for finding in report["columns"] if finding["status"] != "ok"]
     gap = judged[-1]["gap"] if judged else {"low": 0.0, "high": 0.0}
     if max(gap["low"], -gap["high"]) > p.min_calibration_gap:
         watched.append(
