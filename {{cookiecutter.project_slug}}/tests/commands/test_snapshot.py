@@ -123,7 +123,9 @@ def test_a_line_that_no_service_wrote_is_named_and_nothing_is_taken(tmp_path):
     assert not list((tmp_path / "data/production").glob("*.parquet"))
 
 
-@pytest.mark.parametrize("line", ["{", '["a"]', '{"id": "p1", "time": "2026"}'])
+@pytest.mark.parametrize(
+    "line", ["{", '["a"]', '{"id": "p1", "time": "2026"}', '{"id": "p1", "time": null, "label": "yes"}']
+)
 def test_a_label_that_no_service_wrote_names_its_log(tmp_path, line):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/labels-1.jsonl").write_text(line + "\n")

@@ -115,10 +115,10 @@ def labels(logs: Path) -> dict[str, Any]:
                 try:
                     said = json.loads(line)
                     id, when, label = said["id"], said["time"], said["label"]
+                    if when >= latest.get(id, ("",))[0]:
+                        latest[id] = (when, label)
                 except (ValueError, TypeError, KeyError) as error:
                     raise UserError(f"{log} holds a line that no service wrote: {line[:60]!r}") from error
-                if id not in latest or latest[id][0] <= when:
-                    latest[id] = (when, label)
     return {id: label for id, (_, label) in latest.items()}
 
 
