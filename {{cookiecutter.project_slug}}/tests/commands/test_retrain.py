@@ -115,6 +115,23 @@ def test_a_batch_that_dvc_keeps_elsewhere_is_not_written_anew_and_its_name_is_ta
     assert list(batches) == [f"{path.stem}-2"]
 
 
+def test_a_batch_that_was_removed_does_not_come_back_and_its_name_stays_taken(monkeypatch):
+    monkeypatch.setattr(module, "snapshot", lambda: "nothing")
+    monkeypatch.setattr(module, "CONTRACT", BINARY)
+    monkeypatch.setattr(module, "track", lambda paths: [path.with_name(f"{path.name}.dvc").touch() for path in paths])
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 0))
+    write_json(module.Path("reports/decision.json"), {"version": "abc", "decision": "unchanged", "reasons": []})
+    rows = valid_rows(BINARY, 40, seed=1)
+    produce(BINARY, rows)
+    module.retrain()
+    (path,) = module.LABELLED.glob("*.parquet")
+    path.unlink()
+    path.with_name(f"{path.name}.dvc").unlink()
+    produce(BINARY, rows.assign(row=[f"new {k}" for k in range(40)]), name="2026-01-02-abc")
+    module.retrain()
+    assert [path.stem for path in module.LABELLED.glob("*.parquet")] == [f"{path.stem}-2"]
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_nothing_new_is_said_and_the_pipeline_runs_all_the_same(code, monkeypatch, capsys):
     ran = []

@@ -1,7 +1,7 @@
 """Labelled rows of production -> a batch in `data/labelled/`, then `dvc repro`: the gate decides, the service swaps.
 
 Which batch a row went to is written in its snapshot first, and a batch is written from there: cut short before DVC
-keeps it, the next run completes it. A row goes back once.
+keeps it, the next run completes it. A row goes back once, also if its batch is removed: `.delivered` names them all.
 """
 
 import subprocess
@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from .. import read_json, read_rows, say, tell
+from .. import read_json, read_rows, say, tell, write
 from ..contract import Contract
 from ..schema import CONTRACT
 from ..stages.monitor import moments
@@ -19,6 +19,7 @@ from .snapshot import PRODUCTION, save, snapshot, track
 from .turn import turn
 
 LABELLED, BATCHES = Path("data/labelled"), Path("data/batches")
+DELIVERED = ".delivered"  # in the folder of the batches
 UNFIT, KNOWN = "(unfit)", "(known)"  # not names of batches: why a row goes into none
 
 
@@ -73,17 +74,18 @@ def mark(production: Path, labelled_dir: Path, batches: Path, contract: Contract
 
 def _name(times: pd.Series | None, labelled_dir: Path) -> str:
     name = "returned" if times is None or times.empty else f"returned-{times.min():%Y%m%d}-{times.max():%Y%m%d}"
-    taken = {path.name.split(".")[0] for path in labelled_dir.iterdir()}
+    taken = {path.name.split(".")[0] for path in labelled_dir.iterdir()} | delivered(labelled_dir)
     return next(free for free in [name, *(f"{name}-{number}" for number in range(2, 10_000))] if free not in taken)
 
 
 def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Path, int]:
-    """Write every batch that the snapshots speak of and that DVC does not keep yet; return them with their rows."""
+    """Write every batch that the snapshots speak of and that DVC was never given; return them with their rows."""
     parts: dict[str, list[pd.DataFrame]] = {}
+    done = {UNFIT, KNOWN, *delivered(labelled_dir)}
     for path in sorted(production.glob("*.parquet")):
         rows = read_rows(path)
         for name, mine in rows.groupby("batch"):
-            if name not in (UNFIT, KNOWN) and not (labelled_dir / f"{name}.parquet.dvc").exists():
+            if name not in done:
                 found = labelled(mine, contract)
                 parts.setdefault(str(name), []).extend([] if found is None else [found])
     written = {}
@@ -94,6 +96,13 @@ def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Pa
     return written
 
 
+def delivered(labelled_dir: Path) -> set[str]:
+    """Return the names of the batches that DVC keeps or kept: one that was bad may have been removed."""
+    past = labelled_dir / DELIVERED
+    names = past.read_text("utf-8").splitlines() if past.exists() else []
+    return {*names, *(path.name.removesuffix(".parquet.dvc") for path in labelled_dir.glob("*.parquet.dvc"))}
+
+
 def retrain() -> str:
     """Return the gate's verdict on what came back."""
     with turn():
@@ -101,6 +110,8 @@ def retrain() -> str:
         changed = mark(PRODUCTION, LABELLED, BATCHES, CONTRACT)
         batches = deliver(PRODUCTION, LABELLED, CONTRACT)
         track([*changed, *batches])
+        if batches:
+            write(LABELLED / DELIVERED, "".join(f"{name}\n" for name in sorted(delivered(LABELLED))))
         for path, rows in batches.items():
             say("retrain", f"{rows:,} labelled rows are now {path}")
         if not batches:
