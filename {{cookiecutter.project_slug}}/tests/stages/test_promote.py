@@ -222,6 +222,12 @@ def test_a_champion_of_another_target_is_not_comparable_until_it_is_named_in_rep
     assert project.champion["previous"] == champion
 
 
+def test_a_champion_that_can_be_compared_is_though_it_is_named_in_replace(project):
+    champion = project.challenge(slope=0.9)["version"]
+    project.params(replace=champion)
+    assert refused(project.challenge(slope=0.5, recipe="other"), "not superior", "calibration")
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

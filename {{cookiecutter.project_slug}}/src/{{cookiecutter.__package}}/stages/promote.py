@@ -151,8 +151,8 @@ def comparable(version: Bundle, challenger: Bundle, test: pd.DataFrame) -> Float
 def rivals(versions: Path, champion: Champion, recipe: str, p: PromoteParams) -> tuple[str, dict[str, float]]:
     """Return the policy, and version -> needed gain: the champion, and the first version of the same recipe."""
     current = champion["version"]
-    if current is None or p.replace == current:
-        return "first" if current is None else "replace", {}
+    if current is None:
+        return "first", {}
     same = [v for v in lineage(versions, current) if read_json(versions / v / "receipt.json")["recipe"] == recipe]
     if current not in same:
         return "superior", {current: p.min_effect}
@@ -166,18 +166,22 @@ def judge(
     policy, needed = rivals(versions, champion, receipt["recipe"], gate.p)
     known, opponents = {"the challenger": (trained, gate.challenger.contract)}, []
     reasons: list[str] = []
-    bundles = {version: load_bundle(versions / version / "bundle") for version in needed}
-    for version, bundle in bundles.items():
+    for version in needed:
+        bundle = load_bundle(versions / version / "bundle")
         try:
             opponents.append(Opponent(version, comparable(bundle, gate.challenger, gate.test), needed[version], bundle))
             known[version] = (np.load(versions / version / "train_rows.npy"), bundle.contract)
         except UserError as error:
-            reasons.append(f"not comparable: {version}, for {error}; promote.replace: {version} accepts that")
+            if version == gate.p.replace:
+                policy = "replace"
+            else:
+                reasons.append(f"not comparable: {version}, for {error}; promote.replace: {version} accepts that")
     reasons += gate.unusable(known, min_rows)
     if not reasons:
         answers = receipt["result"]["baselines"].items()
         floors = [Opponent(f"baseline {k!r}", baseline_scores(v, len(gate.y), gate.task), 0.0) for k, v in answers]
-        reasons += [*gate.too_good(floors[0].scores), *gate.slow(bundles.get(champion["version"] or ""))]
+        current = next((o.bundle for o in opponents if o.name == champion["version"]), None)
+        reasons += [*gate.too_good(floors[0].scores), *gate.slow(current)]
         for opponent in opponents or floors:
             reasons += gate.worse(opponent)
         for floor in floors if opponents else ():
