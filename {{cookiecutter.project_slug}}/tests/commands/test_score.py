@@ -107,9 +107,9 @@ def test_a_cell_becomes_what_a_request_would_carry(cell, kind, value):
         ("rows.txt", "a", "ends in .csv or .parquet"),
         ("rows.parquet", "no parquet", "cannot be read"),
         ("rows.csv", "", "cannot be read"),
-        ("rows.csv", "label,output\n", "holds 0 rows"),
+        ("rows.csv", "label,output\n", "holds no rows"),
         ("rows.csv", "label\n1\n", "column 'output' is missing"),
-        ("rows.csv", "label,output\nx,y\n", "none that the contract allows"),
+        ("rows.csv", "label,output\n1,2,3\n", "more cells than its header"),
         ("rows.csv", 'label,output\n"1,2\n', "cannot be read"),
     ],
 )
@@ -122,6 +122,26 @@ def test_a_file_that_cannot_be_scored_is_one_sentence_and_leaves_nothing(name, c
         score.score(Path(name), Path("out/scores.csv"))
     assert [path.name for path in Path("out").iterdir()] == ["scores.csv"]
     assert Path("out/scores.csv").read_text() == "of before"
+
+
+def test_where_no_row_is_good_their_reasons_are_told_all_the_same():
+    promote(fitted_bundle(Path("made"), MULTICLASS, valid_rows(MULTICLASS, 30)))
+    Path("rows.csv").write_text("label,output\nx,1\n")
+    with pytest.raises(UserError, match=r"no row that .* allows; bad rows: 1, with reasons in scores\.bad\.csv"):
+        score.score(Path("rows.csv"), Path("scores.csv"))
+    assert pd.read_csv("scores.bad.csv")["reason"].str.startswith("label: a number").all()
+    assert not Path("scores.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "scores.bad.csv"])
+def test_what_is_read_is_not_written_over(name):
+    rows = valid_rows(MULTICLASS, 30)
+    promote(fitted_bundle(Path("made"), MULTICLASS, rows))
+    rows.to_csv(name, index=False)
+    before = Path(name).read_bytes()
+    with pytest.raises(UserError, match="would be written over"):
+        score.score(Path(name), Path("scores.csv"))
+    assert Path(name).read_bytes() == before
 
 
 def test_without_a_champion_it_says_what_to_do():

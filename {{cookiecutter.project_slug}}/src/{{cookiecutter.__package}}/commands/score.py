@@ -41,6 +41,8 @@ def chunks(path: Path) -> Iterator[list[Row]]:
         if path.suffix == ".csv":
             with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS) as frames:
                 for frame in frames:
+                    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first cells for an index
+                        raise ValueError("its rows have more cells than its header")
                     yield [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
         elif path.suffix == ".parquet":
             for batch in pq.ParquetFile(path).iter_batches(CHUNK_ROWS):
@@ -139,8 +141,10 @@ def score(rows: Path, out: Path) -> str:
         raise UserError("there is no champion yet; run `make pipeline`")
     if out.suffix not in (".csv", ".parquet"):
         raise UserError(f"{out}: the output ends in .csv or .parquet")
-    bundle = verified(MODELS / "versions", version)
-    scorer, bad_path, done = Scorer(bundle), out.with_suffix(".bad.csv"), 0
+    bad_path = out.with_suffix(".bad.csv")
+    if rows.resolve() in (out.resolve(), bad_path.resolve()):
+        raise UserError(f"{rows} would be written over; give the output another name than {out}")
+    scorer, done = Scorer(verified(MODELS / "versions", version)), 0
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
         good, bad = Output(Path(scratch, out.name)), Output(Path(scratch, bad_path.name))
@@ -151,8 +155,8 @@ def score(rows: Path, out: Path) -> str:
             if (done + len(chunk)) // SAID_EVERY > done // SAID_EVERY:
                 say("score", f"{done + len(chunk):,} rows")
             done += len(chunk)
-        if not good.rows:
-            raise UserError(f"{rows} holds {done} rows, and none that the contract allows")
+        if not done:
+            raise UserError(f"{rows} holds no rows")
         bad_path.unlink(missing_ok=True)
         for part in (bad, good):
             part.close()
@@ -160,6 +164,8 @@ def score(rows: Path, out: Path) -> str:
                 part.path.chmod(0o644)
                 part.path.replace(out.with_name(part.path.name))
     told = f"; bad rows: {bad.rows:,}, with reasons in {bad_path}" if bad.rows else ""
+    if not good.rows:
+        raise UserError(f"{rows} holds no row that the contract allows{told}")
     return f"{good.rows:,} rows of {rows} answered by {version} in {out}{told}"
 
 
