@@ -122,6 +122,19 @@ def test_what_is_not_there_is_refused_in_json_that_repeats_nothing(served):
         assert (answer.status, answer.json) == (405, {"error": "this path has no such method"})
 
 
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD", b"\xff", b'{"decision": ', b"{}"])
+def test_a_spoilt_report_costs_the_page_and_prometheus_nothing_else(folder, content):
+    version = promote_numbers(folder / "models", 1.0)
+    beside = folder / "models/versions" / version
+    (folder / "reports").mkdir()
+    for path in (beside / "promise.json", beside / "card.md", folder / "reports/decision.json"):
+        path.write_bytes(content)
+    (folder / "reports/drift.json").write_bytes(content.replace(b"{}", b'{"rows": 3}'))
+    with running(settings_in(folder)) as ask:
+        assert ask("GET", "/model").json["version"] == version
+        assert b"model_info{" in ask("GET", "/metrics").body
+
+
 def test_without_a_model_it_is_live_and_says_why_it_is_not_ready_until_it_is(folder):
     point(folder / "models", None)
     with running(settings_in(folder)) as ask:

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -89,10 +89,9 @@ class Service:
             raise Refusal(404, "no such model or version; GET /v2/models names what is served")
         return model
 
-    def report(self, name: str) -> dict[str, Any] | None:
-        """Return a report as the pipeline last wrote it, None before it has."""
-        path = self.settings.reports_dir / name
-        return dict(read_json(path)) if path.exists() else None
+    def report(self, name: str) -> Any:
+        """Return a report as the pipeline last wrote it, None before it has or where it cannot be read."""
+        return _read(self.settings.reports_dir / name, read_json)
 
     def facts(self) -> dict[str, Any]:
         """Return what the page shows: contract, card and promise of the champion, drift, the gate's last word."""
@@ -102,11 +101,18 @@ class Service:
         facts |= {"drift": self.report("drift.json"), "gate": self.report("decision.json")}
         if model:
             beside = model.bundle.path.parent
-            card, promise = beside / "card.md", beside / "promise.json"
             facts |= model.contract | {"version": model.version}
-            facts["card"] = card.read_text("utf-8") if card.exists() else ""
-            facts["promise"] = read_json(promise) if promise.exists() else {}
+            facts["card"] = _read(beside / "card.md", lambda path: path.read_text("utf-8")) or ""
+            facts["promise"] = _read(beside / "promise.json", read_json) or {}
         return facts
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    """Return what a file holds that the answers do not depend on, None where it is not there or spoilt."""
+    try:
+        return read(path)
+    except (OSError, ValueError):
+        return None
 
 
 def page() -> Response:
@@ -197,8 +203,8 @@ def create_app(settings: Settings) -> Guard:
     async def metrics() -> Response:
         guard.flush()
         service.counters.decision.clear()
-        if drift := service.report("drift.json"):
-            service.counters.decision.labels(drift["decision"]).set(1)
+        if decision := (service.report("drift.json") or {}).get("decision"):
+            service.counters.decision.labels(decision).set(1)
         return Response(generate_latest(service.counters.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/example", responses=openapi.NOT_READY)
