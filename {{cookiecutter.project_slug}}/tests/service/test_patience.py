@@ -46,6 +46,7 @@ def connect(monkeypatch):
             opened.append(socket.create_connection(address, timeout=20))
             return opened[-1]
 
+        connection.server = server
         yield connection
         for each in opened:
             each.close()
@@ -143,3 +144,21 @@ def test_who_sends_no_more_after_a_whole_request_gets_the_answer_and_nobody_else
             client.sendall(begun)
             client.shutdown(socket.SHUT_WR)
             assert everything(client).count(b"200 OK") == answers
+
+
+def test_what_comes_as_the_service_stops_is_answered_and_ends_the_connection(connect, monkeypatch):
+    monkeypatch.setattr(patience, "STOP_S", 5)
+    monkeypatch.setattr(patience, "PATIENCE_S", 20)
+    client, new = connect(), connect()
+    client.sendall(GET)
+    assert client.recv(1000).endswith(b"ok")
+    connect.server.should_exit = True
+    with suppress(ConnectionRefusedError):
+        while True:
+            connect()
+            time.sleep(0.01)
+    for each in (client, new):
+        each.sendall(GET)
+        answer = everything(each)
+        assert answer.endswith(b"ok")
+        assert b"connection: close" in answer

@@ -13,6 +13,7 @@ from .settings import Settings
 PATIENCE_S = Settings.of(os.environ).timeout_s
 HEAD_BYTES = 64 * 1024  # of a head, or of what else is no part of a body: trailers, extensions of chunks
 LOOK_S = 1.0
+STOP_S = 0.1
 REFUSAL = b'{"error":"this is no HTTP/1.1, or its head is larger than %d bytes"}' % HEAD_BYTES
 
 
@@ -22,6 +23,7 @@ class Patience(HttpToolsProtocol):
     head_since: float | None
     head_bytes = unsent_bytes = 0
     sent_at = 0.0
+    stopping = False
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first head."""
@@ -47,6 +49,8 @@ class Patience(HttpToolsProtocol):
         """Wait no more."""
         self.head_since, self.head_bytes = None, 0
         super().on_headers_complete()
+        if self.stopping:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Begin to count anew."""
@@ -65,6 +69,14 @@ class Patience(HttpToolsProtocol):
         head = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
         self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(REFUSAL), REFUSAL))
         self.transport.close()
+
+    def shutdown(self) -> None:
+        """Hang up a moment after the service is told to stop: uvicorn does at once, though a request may lie unread."""
+        self.stopping = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(STOP_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def _look(self) -> None:
         now, unsent_bytes = self.loop.time(), self.transport.get_write_buffer_size()
