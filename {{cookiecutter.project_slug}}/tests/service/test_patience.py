@@ -35,7 +35,7 @@ def connect(monkeypatch):
     """Return what opens a connection to a server that waits for a fifth of a second."""
     monkeypatch.setattr(patience, "PATIENCE_S", 0.2)
     monkeypatch.setattr(patience, "LOOK_S", 0.02)
-    config = uvicorn.Config(answer, http=patience.Patience, lifespan="off", log_level="error", timeout_keep_alive=60)
+    config = uvicorn.Config(answer, http=patience.Patience, lifespan="off", log_level="error", timeout_keep_alive=3)
     server, opened = uvicorn.Server(config), []
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = listening.getsockname()

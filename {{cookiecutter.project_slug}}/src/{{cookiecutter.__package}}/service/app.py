@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Service:
 
     def report(self, name: str) -> Any:
         """Return a report as the pipeline last wrote it, None before it has or where it cannot be read."""
-        return _read(self.settings.reports_dir / name, read_json)
+        return _read(self.settings.reports_dir / name)
 
     def facts(self) -> dict[str, Any]:
         """Return what the page shows: contract, card and promise of the champion, drift, the gate's last word."""
@@ -102,15 +102,15 @@ class Service:
         if model:
             beside = model.bundle.path.parent
             facts |= model.contract | {"version": model.version}
-            facts["card"] = _read(beside / "card.md", lambda path: path.read_text("utf-8")) or ""
-            facts["promise"] = _read(beside / "promise.json", read_json) or {}
+            facts["card"] = _read(beside / "card.md") or ""
+            facts["promise"] = _read(beside / "promise.json") or {}
         return facts
 
 
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+def _read(path: Path) -> Any:
     """Return what a file holds that the answers do not depend on, None where it is not there or spoilt."""
     try:
-        return read(path)
+        return read_json(path) if path.suffix == ".json" else path.read_text("utf-8")
     except (OSError, ValueError):
         return None
 

@@ -32,18 +32,13 @@ class Patience(HttpToolsProtocol):
         self._look()
 
     def data_received(self, data: bytes) -> None:
-        """Begin to wait for a head, if only blank lines come, and count what is not yet a whole head or a body."""
+        """Begin to wait for a head, with its first byte, and count what is not yet a whole head or a body."""
         if self.head_since is None and self.cycle.response_complete:
             self.head_since = self.loop.time()
         self.head_bytes += len(data)
         super().data_received(data)
         if self.head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("")
-
-    def on_message_begin(self) -> None:
-        """Begin to wait for the rest of a head."""
-        self.head_since = self.loop.time()
-        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Wait no more."""
