@@ -45,12 +45,13 @@ def test_a_strong_honest_column_is_not_left_out(tmp_path):
         ),
         ("score", lambda t: (t["left"] == "yes") + RANDOM.normal(0, 0.1, len(t)), "alone"),
         ("reason", lambda t: RANDOM.choice(["price", "moved"], len(t)), "only where the target is 'yes'"),
+        ("day", lambda t: pd.date_range("2024-01-01", periods=len(t)), "only where the target is 'yes'"),
     ],
 )
 def test_what_gives_a_class_away_is_named(tmp_path, name, leak, told):
     table = orders()
     table["given away"] = leak(table)
-    if name == "reason":
+    if name in ("reason", "day"):
         table.loc[table["left"] == "no", "given away"] = None
     found = left_out(plan_of(table, tmp_path))
     assert list(found) == ["given away"]
@@ -95,6 +96,13 @@ def test_honest_arithmetic_with_other_weights_is_not(tmp_path):
     table = drives()
     table["left"] = 2.5 * table["km"] + 7 * table["stops"]
     assert left_out(plan_of(table, tmp_path)) == {}
+
+
+def test_a_number_that_follows_three_classes_is_named(tmp_path):
+    table = orders(3000)
+    classes = np.digitize(table["amount"] + RANDOM.normal(0, 40, 3000), [80, 140])
+    table["left"], table["score"] = np.array(["low", "mid", "top"])[classes], classes + RANDOM.normal(0, 0.05, 3000)
+    assert list(left_out(plan_of(table, tmp_path))) == ["score"]
 
 
 def test_a_copy_a_renaming_and_a_sum_are_found_together(tmp_path):

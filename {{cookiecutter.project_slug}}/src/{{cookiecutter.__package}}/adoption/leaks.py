@@ -20,7 +20,7 @@ STEP_FEE = 0.3  # where the target is a class: its steps show through more
 UNIT = 0.1  # by which the weights of a sum may differ from 1
 ALONE_R2, ALONE_AUC, ALONE_SKILL = 0.995, 0.995, 0.98  # of one column, and beyond what an honest one reaches
 LEAST = 30  # rows of an outcome, below which a perfect column may be chance
-GROUPS = 50  # into which numbers are cut
+GROUPS = 50  # into which numbers are cut at least; more where each still has 20 rows
 LATER = 0.01  # of the rows may hold a date after their own
 
 
@@ -50,12 +50,12 @@ def _codes(labels: pd.Series, target: Column) -> tuple[Floats, list[object]]:
 
 def _alone(column: Column, values: pd.Series, y: Floats, kinds: list[object], labels: pd.Series) -> str:
     """Return why a column alone settles the target, or nothing."""
-    if column.kind == "nested" or column.kind == "datetime":
-        return ""
     present = values.notna().to_numpy()
+    if kinds and (only := _outcome(present, labels)) is not None:
+        return f"has values only where the target is {str(only)!r}: it is known after the fact"
+    if column.kind == "datetime":
+        return ""
     if kinds:
-        if (only := _outcome(present, labels)) is not None:
-            return f"has values only where the target is {only!r}: it is known after the fact"
         codes = pd.factorize(values)[0]
         pairs = pd.DataFrame({"x": codes, "y": y})[present].drop_duplicates()
         several = present.sum() >= 2 * len(pairs)  # each value often enough that it is no name of a row
@@ -109,10 +109,11 @@ def _auc(positive: NDArray[np.bool_], score: Floats) -> float:
 
 def _grouped(values: pd.Series) -> NDArray[np.int64]:
     """Return the group of each value: its own if values are few, else one of as many quantiles."""
-    if values.nunique() <= max(GROUPS, len(values) // 20):
+    groups = max(GROUPS, len(values) // 20)
+    if values.nunique() <= groups:
         return pd.factorize(values)[0].astype(np.int64)
     if pd.api.types.is_numeric_dtype(values):
-        return pd.qcut(values.astype("float64"), GROUPS, labels=False, duplicates="drop").to_numpy(np.int64)
+        return pd.qcut(values.astype("float64"), groups, labels=False, duplicates="drop").to_numpy(np.int64)
     return np.zeros(len(values), dtype=np.int64)
 
 
