@@ -24,6 +24,7 @@ def texts(*values):
         ("1 234,5", ",", " ", 1234.5),
         ("12.3 %", ".", "", 12.3),
         ("€4", ".", "", 4.0),
+        ("-$1,234.50", ".", ",", -1234.5),
         ("1,23", ".", ",", None),
         ("1.5", ",", "", None),
         ("12 kg", ".", "", None),
@@ -36,6 +37,8 @@ def test_a_number_is_read_as_the_file_writes_it_or_not_at_all(text, decimal, tho
 
 def test_integers_beyond_float_precision_stay_exact():
     assert table.integers(texts("9007199254740993", "7.0", "7.5"), ".", "").to_pylist() == [9007199254740993, 7, None]
+    ends = texts("9223372036854775807", "9223372036854775808", "-999999999999999999")
+    assert table.integers(ends, ".", "").to_pylist() == [2**63 - 1, None, -999999999999999999]
 
 
 def test_times_lose_their_zone_for_utc():

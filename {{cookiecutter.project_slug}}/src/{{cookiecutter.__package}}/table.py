@@ -24,7 +24,8 @@ from .params import TableParams
 
 PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 WHOLE = r"^[+-]?[0-9]+(\.0*)?$"
-MONEY = r"^[€$£¥]\s*|\s*[€$£¥%]$"  # what may stand around a number
+MONEY = r"^([+-]?)[€$£¥]\s*|\s*[€$£¥%]$"  # what may stand around a number, after its sign
+GREATEST = str(2**63 - 1)  # of the integers
 TRUTH = {"true": True, "false": False}
 EPOCHS = {"epoch seconds": "s", "epoch milliseconds": "ms"}
 MAGIC = b"PAR1"
@@ -95,6 +96,9 @@ def read(path: Path, p: TableParams) -> pa.Table:
 def _parquet(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path, partitioning=None)
+        views = (pa.types.is_string_view(field.type) for field in table.schema)  # Arrow cannot take rows of them
+        kinds = [f.with_type(pa.string()) if view else f for f, view in zip(table.schema, views, strict=True)]
+        table = table.cast(pa.schema(kinds))
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path} cannot be read as Parquet ({_first_line(error)}); write it anew") from error
     return named(table, path)
@@ -173,12 +177,15 @@ def integers(texts: pa.Array, decimal: str, thousands: str) -> pa.Array:
     """Return the integers that texts stand for, null for what is none; 3.0 is one."""
     bare = _bare(texts, decimal, thousands)
     digits = pc.replace_substring_regex(bare, r"(\.0*$)|(^\+)", "")
-    known = pc.and_(pc.match_substring_regex(bare, WHOLE), pc.less_equal(pc.utf8_length(digits), 18))
+    length = pc.utf8_length(digits)
+    fits = pc.and_(pc.equal(length, len(GREATEST)), pc.less_equal(digits, GREATEST))
+    fits = pc.or_(fits, pc.less(length, len(GREATEST)))
+    known = pc.and_(pc.match_substring_regex(bare, WHOLE), fits)
     return pc.cast(pc.if_else(known, digits, None), pa.int64())
 
 
 def _bare(texts: pa.Array, decimal: str, thousands: str) -> pa.Array:
-    bare = pc.replace_substring_regex(pc.replace_substring(texts, "\u2212", "-"), MONEY, "")
+    bare = pc.replace_substring_regex(pc.replace_substring(texts, "\u2212", "-"), MONEY, r"\1")
     if thousands:
         mark = thousands if thousands != " " else "[ \u00a0\u202f]"
         mark = "[.]" if mark == "." else mark

@@ -6,9 +6,9 @@ from {{ cookiecutter.__package }}.adoption.columns import columns, number_format
 from {{ cookiecutter.__package }}.adoption.form import PLAIN
 
 
-def column(*values, name="x", p=PLAIN, dated=None):
-    """Return what a column of these texts is."""
-    (found,) = columns(pa.table({name: pa.array(values)}), p, dated)
+def column(*values, name="x", p=PLAIN, dated=None, kind=None):
+    """Return what a column of these texts, or of another Arrow type, is."""
+    (found,) = columns(pa.table({name: pa.array(values, kind)}), p, dated)
     return found
 
 
@@ -37,6 +37,11 @@ def test_a_column_is_the_most_special_type_that_fits(values, kind):
     assert column(*values).kind == kind
 
 
+def test_integers_beyond_64_bits_are_numbers():
+    assert column(1, 2**63 - 1, kind=pa.uint64()).kind == "integer"
+    assert column(1, 2**64 - 1, kind=pa.uint64()).values.tolist() == [1.0, 2.0**64]
+
+
 def test_marks_of_missing_values_are_known_and_told():
     found = column("1", "n/a", "-", "", "5")
     assert (found.kind, found.marks, found.missing) == ("integer", ("-", "n/a"), 0.6)
@@ -52,7 +57,9 @@ def test_a_fraction_among_whole_numbers_makes_numbers():
     assert column(*map(str, range(100)), "2.5").kind == "number"
 
 
-@pytest.mark.parametrize(("values", "unit"), [(["1 %", "2%"], "%"), (["€1.50", "€2"], "€"), (["1", "2"], "")])
+@pytest.mark.parametrize(
+    ("values", "unit"), [(["1 %", "2%"], "%"), (["€1.50", "€2"], "€"), (["-$1", "$2"], "$"), (["1", "2"], "")]
+)
 def test_a_sign_that_all_numbers_bear_is_their_unit(values, unit):
     assert column(*values).unit == unit
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tables import orders, plan_of, planned
 
@@ -43,6 +45,17 @@ def rows(line, n=120):
             {},
             "leaves no column to predict 'left' from: x is 'c' in every row",
         ),
+        (
+            "x,left\n" + rows(lambda k: f"1,{k % 2}"),
+            {},
+            "leaves no column to predict 'left' from: x is '1' in every row",
+        ),
+        ("a,b,left\n" + ROWS, {"ID": "left"}, "TARGET, TIME and ID name 'left', 'left'; name another column by each"),
+        (
+            "i,b,left\n" + rows(lambda k: f"u{k}@example.org,{k % 3},{k % 2}"),
+            {"ID": "i"},
+            "column 'i' (ID) is an e-mail address by its name or its values, and ids stand in the logs",
+        ),
         ("a,b,left\n" + ROWS, {"KEEP": "q"}, "has no column 'q', which KEEP names"),
         ("a,b,left\n" + ROWS, {"TASK": "both"}, "TASK is 'both'; use classes or number"),
         ("a,b,left\n" + ROWS, {"POSITIVE": "maybe"}, "POSITIVE is 'maybe'; 'left' has no and yes"),
@@ -54,6 +67,29 @@ def test_an_unusable_table_is_refused_in_one_sentence(tmp_path, text, wanted, to
         plan_of(text, tmp_path, **wanted)
     assert told in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.string_view()])
+def test_parquet_needs_no_texts_and_may_hold_views_of_them(tmp_path, kind):
+    table = pa.Table.from_pandas(orders()[["amount", "visits"]].assign(left=lambda t: t["amount"] > 110))
+    path = tmp_path / "table.parquet"
+    pq.write_table(table.set_column(0, "amount", table["amount"].cast(kind)), path)
+    found = planned(path, "left", KEEP="amount").contract
+    assert [feature.name for feature in found.features] == ["amount", "visits"]
+
+
+def test_ids_that_differ_beyond_float_precision_are_different(tmp_path):
+    assert plan_of(orders().assign(i=lambda t: 2**62 + t.index), tmp_path, ID="i").contract.id == "i"
+
+
+def test_a_column_without_values_in_the_oldest_rows_is_left_out_whatever_the_order_of_the_file(tmp_path):
+    table = orders().assign(when=pd.date_range("2024-01-01", periods=400, freq="6h"), new=lambda t: t.index % 7)
+    table["new"] = table["new"].where(table.index > 200)
+    backwards = table[::-1]
+    said = {d.column: d.why for d in plan_of(backwards, tmp_path, TIME="when").decisions if d.role == "empty"}
+    assert said == {"new": "has no value in the oldest rows, which train"}
+    found = plan_of(table.drop(columns="when"), tmp_path).contract.features  # without times any row may train
+    assert "new" in [feature.name for feature in found]
 
 
 def test_what_is_missing_on_the_command_line_is_told(tmp_path):

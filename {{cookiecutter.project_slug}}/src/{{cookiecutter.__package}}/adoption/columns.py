@@ -92,8 +92,9 @@ def number_format(table: pa.Table, semicolon: bool) -> tuple[str, str]:
 
     In a file whose values are separated by semicolons a comma is likelier a decimal.
     """
-    some = table.take(np.arange(0, len(table), max(1, len(table) // SAMPLE_ROWS)))
-    samples = [Texts("", *distinct(some[name])).sample() for name in some.column_names if is_text(some[name])]
+    some = table.select([name for name in table.column_names if is_text(table[name])])
+    some = some.take(np.arange(0, len(table), max(1, len(table) // SAMPLE_ROWS)))
+    samples = [Texts("", *distinct(column)).sample() for column in some.columns]
     order = sorted(FORMATS, key=lambda form: (form[0] != ",") * semicolon)
     order = sorted(order, key=lambda form: form != (".", "")) if not semicolon else [(".", ""), *order]
     scores = {
@@ -118,10 +119,11 @@ def _typed(name: str, raw: pa.ChunkedArray, dated: str | None) -> Column:
         zone = (f"times in {kind.tz} are taken in UTC",) if getattr(kind, "tz", None) else ()
         values = pd.Series(pc.cast(raw, pa.timestamp("us"), safe=False).to_pandas(), dtype="datetime64[us]")
         return Column(name, "datetime", values, notes=zone)
-    if pa.types.is_integer(kind):
+    is_wide = pa.types.is_uint64(kind) and (pc.max(pc.cast(raw, kind)).as_py() or 0) >= 2**63
+    if pa.types.is_integer(kind) and not is_wide:
         values = pd.Series(pc.cast(raw, pa.int64(), safe=False).to_pandas(integer_object_nulls=True), dtype="Int64")
         return _maybe_time(Column(name, "integer", values), dated)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or is_wide:
         floats = pd.Series(pc.cast(raw, pa.float64(), safe=False).to_numpy()).replace([np.inf, -np.inf], np.nan)
         return Column(name, "number", floats)
     return Column(name, "nested", pd.Series(index=range(len(raw)), dtype="object"))
@@ -214,7 +216,7 @@ def _formats(t: Texts, p: TableParams) -> list[str]:
 def _unit(texts: pa.Array, present: NDArray[np.bool_]) -> str:
     """Return the sign that all numbers bear: a percent, a currency."""
     shown = [text for text in texts.take(pa.array(np.flatnonzero(present)[:SAMPLE])).to_pylist() if text]
-    signs = Counter(sign for text in shown for sign in "%€$£¥" if sign in (text[0], text[-1]))
+    signs = Counter(sign for text in shown for sign in "%€$£¥" if sign in (text.lstrip("+-")[:1], text[-1]))
     sign, count = signs.most_common(1)[0] if signs else ("", 0)
     return sign if count >= (1 - STRAY) * len(shown) else ""
 

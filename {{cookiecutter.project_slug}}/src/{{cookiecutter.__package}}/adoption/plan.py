@@ -111,12 +111,15 @@ def plan(wanted: Wanted) -> Plan:
             near = get_close_matches(name, table.column_names, 1)
             told = f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(table.column_names[:20])}"
             raise UserError(f"{wanted.data} has no column {name!r}, which {role} names; {told}")
+    special = [name for name in (wanted.target, wanted.time, wanted.id) if name]
+    if len({*special}) < len(special):
+        raise UserError(f"TARGET, TIME and ID name {', '.join(map(repr, special))}; name another column by each")
     found = {c.name: c for c in columns(table, p, wanted.time)}
     time, id = _time(wanted, found), _id(wanted, found)
     target, task, classes, positive, notes = _target(found[wanted.target], wanted)
     labels = _labels(target, classes)
     if time is not None:
-        labels = labels[time.values.loc[labels.index].notna()]
+        labels = labels[time.values.loc[labels.index].dropna().sort_values(kind="stable").index]
     others = [c for name, c in found.items() if name not in (wanted.target, wanted.time, wanted.id)]
     roles = _roles(others, target, labels, time, wanted)
     features = tuple(_feature(c, len(labels)) for c in others if roles[c.name][0] == FEATURE)
@@ -168,7 +171,7 @@ def _no_second_header(table: pa.Table, path: Path) -> None:
     special = [name for name, column in texts.items() if _mostly_numbers(column[1:])]
     first = [column[0] for column in texts.values()]
     odd = [name for name in special if texts[name][0] and not _is_number(texts[name][0])]
-    if first == list(texts) or (len(odd) >= 2 and odd == special):
+    if (texts and first == list(texts)) or (len(odd) >= 2 and odd == special):
         shown = ", ".join(map(str, first[:4]))
         raise UserError(f"{path} line 2 is a second header ({shown}); remove it, so that names stand in line 1 alone")
 
@@ -210,6 +213,11 @@ def _id(wanted: Wanted, found: dict[str, Column]) -> Column | None:
     if wanted.id is None:
         return None
     column = found[wanted.id]
+    if wanted.id not in wanted.kept and (what := personal(column)):
+        raise UserError(
+            f"{wanted.data}, column {wanted.id!r} (ID) is {what} by its name or its values, and ids stand in the logs; "
+            f"name another, or say KEEP={wanted.id!r} as well"
+        )
     for broken, what in ((column.values.isna(), "is missing"), (column.values.duplicated(), "stands there twice")):
         if broken.any():
             at = int(broken.to_numpy().argmax())
@@ -229,7 +237,7 @@ def _target(column: Column, wanted: Wanted) -> tuple[Column, Any, tuple[Any, ...
             f"{wanted.data} line {line}, column {column.name!r} (TARGET): {text!r} is no {column.kind}; correct it"
         )
     if column.kind in ("datetime", "nested"):
-        told = "dates" if column.kind == "datetime" else "lists or structures"
+        told = "dates" if column.kind == "datetime" else "lists, structures, durations or bytes"
         raise UserError(
             f"{where} holds {told}; a target is a class or a number: make one of it, such as days until then"
         )
@@ -238,7 +246,7 @@ def _target(column: Column, wanted: Wanted) -> tuple[Column, Any, tuple[Any, ...
         column = replace(column, kind="integer", values=column.values.astype("Int64"))
         values = column.values.dropna()
     if len(values) == 0 or values.nunique() == 1:
-        told = f"has one value, {values.iloc[0]!r}, in every row" if len(values) else "is empty"
+        told = f"has one value, {str(values.iloc[0])!r}, in every row" if len(values) else "is empty"
         raise UserError(f"{where} {told}; there is nothing to predict")
     counts, said = values.value_counts(), ""
     as_number = column.kind == "number" or (column.kind == "integer" and not _are_classes(counts, wanted.task))
@@ -310,7 +318,7 @@ def _roles(
         known = [("identifier", identifier), ("free text", free_text)] if column.name not in wanted.kept else []
         if column.name not in wanted.kept and (what := personal(column)):
             roles[column.name] = ("personal", f"is {what} by its name or its values")
-        elif impossible := _impossible(column, here):
+        elif impossible := _impossible(column, here, time is not None):
             roles[column.name] = impossible
         else:
             found = ((role, why) for role, reason in known if (why := reason(column)))
@@ -322,21 +330,20 @@ def _roles(
     return roles
 
 
-def _impossible(column: Column, here: Column) -> tuple[str, str] | None:
+def _impossible(column: Column, here: Column, by_time: bool) -> tuple[str, str] | None:
     if column.kind == "nested":
-        return "nested", "holds lists or structures; flatten it first"
+        return "nested", "holds lists, structures, durations or bytes; make numbers or texts of it first"
     if (present := int(here.values.notna().sum())) == 0:
         return "empty", "has no value in any row with a label"
     if here.distinct == 1 and not here.missing:
-        return "constant", f"is {here.values.dropna().iloc[0]!r} in every row"
+        return "constant", f"is {str(here.values.dropna().iloc[0])!r} in every row"
     if here.distinct == 1 and column.kind != "category":
-        return "constant", f"is {here.values.dropna().iloc[0]!r} wherever it has a value"
+        return "constant", f"is {str(here.values.dropna().iloc[0])!r} wherever it has a value"
     if present < CLASS_ROWS or (here.missing > 0.99 and present < 100):
         return "empty", f"has {present} values in {len(here.values):,} rows"
     early = here.values.iloc[: max(1, int(len(here.values) * 0.4))]
-    return (
-        ("empty", "has no value in the first rows, which train") if early.isna().all() and here.missing > 0.5 else None
-    )
+    is_late = by_time and early.isna().all() and here.missing > 0.5
+    return ("empty", "has no value in the oldest rows, which train") if is_late else None
 
 
 def _why_none(roles: dict[str, tuple[str, str]]) -> str:
@@ -476,7 +483,7 @@ def seen(column: Column, feature: Feature | None = None) -> str:
     gone = "" if not share else f"{share:.1%} missing" if share >= 0.001 else "under 0.1 % missing"
     values = column.values.dropna()
     if column.kind == "nested" or not len(values):
-        return gone
+        return "" if column.kind == "nested" else "all missing"
     if column.kind in ("number", "integer"):
         told = f"{values.min():.6g} to {values.max():.6g}"
     elif column.kind == "datetime":
