@@ -5,6 +5,7 @@ import pytest
 
 from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.adoption.form import form_of
+from {{ cookiecutter.__package }}.table import read
 
 LINES = "a{0}Größe{0}y\n1{0}2{0}3\n4{0}5{0}6\n"
 
@@ -57,3 +58,24 @@ def test_parts_of_two_kinds_are_refused(tmp_path):
     (tmp_path / "1.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="holds Parquet files and others"):
         form_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encodings", "read_as"),
+    [
+        (("utf-8-sig", "utf-8-sig"), "utf-8-sig"),
+        (("utf-8", "utf-8-sig"), "utf-8-sig"),
+        (("utf-16", "utf-16"), "utf-16"),
+        (("utf-16", "utf-8"), None),
+    ],
+)
+def test_parts_are_read_in_the_encoding_that_they_share(tmp_path, encodings, read_as):
+    for number, encoding in enumerate(encodings):
+        (tmp_path / f"{number}.csv").write_bytes("a,b\n1,2\n".encode(encoding))
+    if read_as:
+        p = form_of(tmp_path)
+        assert p.encoding == read_as
+        assert read(tmp_path, p).to_pydict() == {"a": ["1", "1"], "b": ["2", "2"]}
+    else:
+        with pytest.raises(UserError, match="differ in encoding or delimiter"):
+            form_of(tmp_path)

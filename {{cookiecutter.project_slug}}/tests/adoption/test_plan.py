@@ -22,6 +22,11 @@ def rows(line, n=120):
         ("a,b,z\n" + ROWS, {}, "has no column 'left', which TARGET names; its columns are a, b, z"),
         ("a,b,lfet\n" + ROWS, {}, "did you mean 'lfet'"),
         ("a,b,left\n" + rows(lambda k: f"{k},{k % 3},yes"), {}, "column 'left' (TARGET) has one value, 'yes'"),
+        (
+            "a,left\n" + rows(lambda k: f"{k % 7},{'+-'[k % 2]}"),
+            {},
+            "one value, '+', in every row ('-' count as missing)",
+        ),
         ("a,b,left\ncm,kg,-\n" + ROWS, {}, "line 2 is a second header (cm, kg, -)"),
         ("a,b,left\na,b,left\n" + ROWS, {}, "line 2 is a second header"),
         ("a,b,left\n" + ROWS + "\n1,2\n", {}, "line 122: 2 values where the first line names 3 columns"),

@@ -100,6 +100,16 @@ def test_what_the_user_wrote_is_not_overwritten_unasked(project):
     assert "range=(0, 50)" in schema.read_text()
 
 
+@pytest.mark.parametrize("data", ["data", "data/raw"])
+def test_the_folder_of_raw_tables_is_no_table(project, data):
+    Path("data/raw").mkdir(parents=True)
+    shutil.copy2("My Orders.csv", "data/raw")
+    before = tree()
+    with pytest.raises(UserError, match=rf"DATA is '{data}', which holds data/raw, where tables are kept"):
+        turn(DATA=data)
+    assert tree() == before
+
+
 def test_the_split_finds_every_class_rows_to_learn_from(project):
     table = orders(60).assign(left=lambda t: ["rare" if k < 5 else "ab"[k % 2] for k in t.index])
     for k in range(20):  # of some orders the project's own seed takes all rare rows for the test

@@ -44,13 +44,12 @@ def form_of(path: Path) -> TableParams:
     if kinds == {True}:
         return PLAIN
     forms = {(encoding, _delimiter(part, encoding)) for part in found for encoding in [_encoding(part)]}
-    encodings = {encoding for encoding, _ in forms} - {"utf-8"}
-    if len(encodings) > 1 or len({delimiter for _, delimiter in forms}) > 1:
+    encodings, delimiters = ({form[k] for form in forms} for k in (0, 1))
+    if "utf-16" not in encodings:  # a part without a mark or an umlaut reads as the others do
+        encodings = encodings - {"utf-8"} or encodings
+    if len(encodings) > 1 or len(delimiters) > 1:
         raise UserError(f"the parts of {path} differ in encoding or delimiter; write them alike")
-    encoding, delimiter = next(iter(encodings), "utf-8"), next(iter(forms))[1]
-    if encoding in ("cp1252", "latin-1", "utf-8") or len(found) == 1:
-        return PLAIN.model_copy(update={"encoding": encoding, "delimiter": delimiter})
-    raise UserError(f"the parts of {path} are in {encoding}; write them in UTF-8")
+    return PLAIN.model_copy(update={"encoding": encodings.pop(), "delimiter": delimiters.pop()})
 
 
 def _encoding(path: Path) -> str:

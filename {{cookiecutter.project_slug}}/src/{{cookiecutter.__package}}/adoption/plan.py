@@ -247,6 +247,7 @@ def _target(column: Column, wanted: Wanted) -> tuple[Column, Any, tuple[Any, ...
         values = column.values.dropna()
     if len(values) == 0 or values.nunique() == 1:
         told = f"has one value, {str(values.iloc[0])!r}, in every row" if len(values) else "is empty"
+        told += f" ({', '.join(map(repr, column.marks))} count as missing)" if column.marks else ""
         raise UserError(f"{where} {told}; there is nothing to predict")
     counts, said = values.value_counts(), ""
     as_number = column.kind == "number" or (column.kind == "integer" and not _are_classes(counts, wanted.task))

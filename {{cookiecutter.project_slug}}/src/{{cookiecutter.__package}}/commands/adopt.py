@@ -179,6 +179,10 @@ def adopt(wanted: Wanted, is_dry: bool, is_accepted: bool) -> str:
         with turn():  # whoever is at it now comes first
             if undo():
                 say("adopt", "an earlier run was cut short; what it had changed is as it was")
+    if RAW.resolve().is_relative_to(wanted.data.resolve()):
+        raise UserError(
+            f"DATA is {str(wanted.data)!r}, which holds {RAW}, where tables are kept; give a folder of its own"
+        )
     made = divided(plan(wanted))
     print(texts.table(made.decisions), end="\n\n")
     about_model = texts.model((texts.HOME / "model.py").read_text("utf-8"), made)[1]
