@@ -55,6 +55,11 @@ def test_personal_data_are_known_by_their_look(value, what):
     assert what in personal(texts(value))
 
 
+def test_whether_there_is_a_phone_or_a_card_is_not_personal():
+    assert not personal(texts(lambda k: ["yes", "no"][k % 2], "credit card"))
+    assert not personal(Column("mobile", "integer", pd.Series([0, 1] * 50, dtype="Int64")))
+
+
 def test_a_card_number_is_known_by_its_check_digit():
     assert "card" in personal(texts(lambda k: ["4111 1111 1111 1111", "5500-0000-0000-0004"][k % 2]))
     assert not personal(texts(lambda k: ["4111 1111 1111 1112", "5500-0000-0000-0005"][k % 2]))

@@ -52,7 +52,7 @@ def personal(column: Column) -> str:
     told = next((what for what, pattern in PERSONAL.items() if re.search(pattern, name)), "")
     if told == "a person's name" and (column.kind != "category" or column.distinct < min(20, len(present) / 2)):
         told = ""  # of products or brands, or of a few places
-    if told and column.kind != "boolean":
+    if told and column.distinct > 2:  # whether there is a phone, or a credit card, is of no one person
         return told
     if column.kind not in ("category", "integer"):
         return ""
