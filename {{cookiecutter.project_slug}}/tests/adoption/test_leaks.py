@@ -77,6 +77,18 @@ def test_what_gives_a_number_away_is_named(tmp_path, leak, told):
     assert told in found["given away"]
 
 
+@pytest.mark.parametrize("names", [("no", "yes"), ("stayed", "churned")], ids=["1 comes last", "1 comes first"])
+@pytest.mark.parametrize(
+    "others", [["visits"], ["amount", "visits"], ["amount", "paid"], ["income", "visits"]], ids="+".join
+)
+def test_a_sum_with_a_class_is_named_whichever_class_counts_as_1(tmp_path, names, others):
+    table = orders()
+    table["paid"], table["income"] = RANDOM.random(len(table)) < 0.4, RANDOM.normal(0, 1e6, len(table)).round(2)
+    table["given away"] = (table["left"] == "yes") + table[others].sum(axis=1)
+    table["left"] = table["left"].map(dict(zip(("no", "yes"), names, strict=True)))
+    assert list(left_out(plan_of(table, tmp_path))) == ["given away"]
+
+
 def test_parts_that_add_up_to_the_target_are_named(tmp_path):
     table = drives()
     table["by day"] = RANDOM.uniform(0, 50, len(table)).round(2)

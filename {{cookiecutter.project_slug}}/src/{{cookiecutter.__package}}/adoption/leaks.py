@@ -35,7 +35,10 @@ def leaks(columns: list[Column], target: Column, labels: pd.Series, time: Column
             taken.add(column.name)
             yield column.name, why
     yield from _sums(
-        [c for c in columns if c.name not in taken and c.kind in ("number", "integer")], labels, y, bool(kinds)
+        [c for c in columns if c.name not in taken and c.kind in ("number", "integer", "boolean")],
+        labels,
+        y,
+        bool(kinds),
     )
 
 
@@ -173,7 +176,9 @@ def _sums(columns: list[Column], labels: pd.Series, y: Floats, is_class: bool) -
         whole = {name: x[present] for name, x in found.items()}
         told: list[tuple[str, str]] = []
         for remainder in (ROUNDING, COPY, FEE, *([STEP_FEE] if is_class else [])):
-            told = told or _read(_equation(whole, y[present], remainder), remainder < FEE)
+            equation = _equation(whole, y[present], remainder)
+            follows = {name: abs(float(np.corrcoef(whole[name], y[present])[0, 1])) for name in equation}
+            told = told or _read(equation, follows, remainder < FEE, is_class)
         for name, why in told:
             del found[name]
             yield name, why
@@ -190,7 +195,7 @@ def _equation(found: dict[str, Floats], y: Floats, remainder: float) -> dict[str
 
     def fit(chosen: list[int]) -> tuple[Floats, float]:
         seen, unseen = X[fitted][:, chosen], X[~fitted][:, chosen]
-        weights = np.linalg.lstsq(seen.T @ seen, seen.T @ centred[fitted], rcond=1e-12)[0]
+        weights = np.linalg.lstsq(seen.T @ seen, seen.T @ centred[fitted], rcond=1e-14)[0]
         return weights, float(np.sqrt(np.square(centred[~fitted] - unseen @ weights).mean()))
 
     chosen = list(range(len(names)))
@@ -205,20 +210,30 @@ def _equation(found: dict[str, Floats], y: Floats, remainder: float) -> dict[str
     return {names[k]: float(w / deviations[k]) for k, w in zip(chosen, weights, strict=True)}
 
 
-def _read(equation: dict[str, float], is_close: bool) -> list[tuple[str, str]]:
-    """Return the columns of an equation that hold the target, with the sentence; none if it is honest arithmetic."""
+def _read(
+    equation: dict[str, float], follows: dict[str, float], is_close: bool, is_class: bool
+) -> list[tuple[str, str]]:
+    """Return the columns of an equation that hold the target, with the sentence; none if it is honest arithmetic.
+
+    Of two columns that are each the other and a class added up, the one that follows the target more is the sum: which
+    class counts as 1 is nobody's word.
+    """
     if len(equation) == 1:
         return (
             []
             if not is_close
             else [(name, "is the target in another unit, but for a small remainder") for name in equation]
         )
+    sums = {}
     for name, weight in equation.items():  # name = (1 / weight) target + others
         others = {other: -w / weight for other, w in equation.items() if other != name}
-        if weight > 0 and all(math.isclose(w, 1, abs_tol=UNIT) for w in others.values()):
-            return [(name, f"is the target and {' and '.join(others)} added up, but for a small remainder")]
+        if (weight > 0 or is_class) and all(math.isclose(w, 1, abs_tol=UNIT) for w in others.values()):
+            sums[name] = f"is the target and {' and '.join(others)} added up, but for a small remainder"
+    if sums:
+        name = max(sums, key=lambda name: follows[name])
+        return [(name, sums[name])]
     if all(math.isclose(abs(w), 1, abs_tol=UNIT) for w in equation.values()):
-        parts = [name for name, w in equation.items() if w > 0]
+        parts = [name for name, w in equation.items() if w > 0] or list(equation)
         return [
             (name, f"is part of the target: {' + '.join(parts)} give it, but for a small remainder") for name in parts
         ]
