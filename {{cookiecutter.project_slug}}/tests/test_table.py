@@ -100,6 +100,15 @@ def test_a_value_that_is_no_number_is_named_with_its_line_unless_it_is_listed(tm
     assert table.shaped(read, contract, p, tmp_path)[0]["x"].isna().tolist() == [False, True]
 
 
+def test_a_row_is_placed_by_its_part_and_line_whatever_stands_above_it(tmp_path):
+    (tmp_path / "0.csv").write_text('x,y\n"one\ntwo",1\n\n3,2\n')
+    (tmp_path / "1.csv").write_text("x,y\n4,3\n")
+    found = [table.place(tmp_path, row, PLAIN) for row in range(table.read(tmp_path, PLAIN).num_rows)]
+    assert found == [f"{tmp_path}/0.csv line 2", f"{tmp_path}/0.csv line 5", f"{tmp_path}/1.csv line 2"]
+    pd.DataFrame({"x": [1, 2]}).to_parquet(tmp_path / "t.parquet")
+    assert table.place(tmp_path / "t.parquet", 1, PLAIN) == f"{tmp_path}/t.parquet row 2"
+
+
 def test_a_column_that_is_gone_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("x,z\n1,1\n")
     contract = Contract(task="regression", target="y", features=(Feature("x", "number"),))

@@ -6,6 +6,7 @@ and by the contract's types; a value that fits neither ends the run in one sente
 
 import csv
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def _first_line(error: BaseException) -> str:
 
 def lines(path: Path, p: TableParams) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, values) of a CSV; lines without anything are none."""
+    csv.field_size_limit(BLOCK_BYTES)
     with path.open(encoding=p.encoding, errors="replace", newline="") as file:
         rows = csv.reader(file, delimiter=p.delimiter)
         begin = 1
@@ -152,6 +154,23 @@ def ragged(path: Path, p: TableParams) -> str:
     except csv.Error as error:
         return f"{path} cannot be read as CSV: {error}"
     return ""
+
+
+def place(path: Path, row: int, p: TableParams) -> str:
+    """Return the part and the line of a CSV, or the row of Parquet, where a row of the table stands."""
+    for part in parts(path):
+        if is_parquet(part):
+            count = pq.read_metadata(part).num_rows
+            if row < count:
+                return f"{part} row {row + 1}"
+        else:
+            count = 0
+            for number, _ in islice(lines(part, p), 1, None):
+                if count == row:
+                    return f"{part} line {number}"
+                count += 1
+        row -= count
+    return str(path)
 
 
 def is_text(column: pa.ChunkedArray) -> bool:
@@ -243,7 +262,7 @@ def column(table: pa.Table, name: str, dtype: str, p: TableParams, where: Path) 
     if bad := np.flatnonzero(found.isna().to_numpy() & ~gone).tolist():
         first = int(np.flatnonzero(np.isin(places, bad))[0])
         raise UserError(
-            f"{where} line {first + 2}, column {name!r}: {texts[int(places[first])].as_py()!r} is no {dtype}; "
+            f"{place(where, first, p)}, column {name!r}: {texts[int(places[first])].as_py()!r} is no {dtype}; "
             f"correct it, or list it under ingest.missing_in in params.yaml"
         )
     rows = found.mask(gone).take(np.where(places < 0, 0, places)) if len(found) else found.reindex(range(len(places)))

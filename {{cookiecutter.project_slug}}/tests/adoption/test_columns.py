@@ -48,9 +48,9 @@ def test_marks_of_missing_values_are_known_and_told():
     assert column("none", "car", "-").values.isna().tolist() == [False, False, True]
 
 
-def test_a_rare_text_among_numbers_counts_as_missing_and_is_told_with_its_line():
+def test_a_rare_text_among_numbers_counts_as_missing_and_is_told_with_its_row():
     found = column(*map(str, range(100)), "oops")
-    assert (found.kind, found.strays, found.missing) == ("integer", {"oops": 102}, pytest.approx(1 / 101))
+    assert (found.kind, found.strays, found.missing) == ("integer", {"oops": 100}, pytest.approx(1 / 101))
 
 
 def test_a_fraction_among_whole_numbers_makes_numbers():

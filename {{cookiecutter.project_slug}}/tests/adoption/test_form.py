@@ -60,6 +60,11 @@ def test_parts_of_two_kinds_are_refused(tmp_path):
         form_of(tmp_path)
 
 
+def test_long_values_do_not_hide_the_columns(tmp_path):
+    (tmp_path / "t.csv").write_text(f"a,b\n{'x' * 200_000},1\n")
+    assert form_of(tmp_path / "t.csv").delimiter == ","
+
+
 @pytest.mark.parametrize(
     ("encodings", "read_as"),
     [

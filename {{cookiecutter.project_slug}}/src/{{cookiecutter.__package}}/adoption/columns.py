@@ -1,6 +1,6 @@
 """A column of texts -> what it is: its type, what marks a missing value, format of dates, unit, and its values.
 
-A value that does not fit the rest of its column counts as missing and is told with its line, as long as it is rare.
+A value that does not fit the rest of its column counts as missing and is told with its place, as long as it is rare.
 """
 
 import re
@@ -42,7 +42,7 @@ class Column:
     unit: str = ""
     form: str = ""
     marks: tuple[str, ...] = ()
-    strays: dict[str, int] = field(default_factory=dict)  # text -> line
+    strays: dict[str, int] = field(default_factory=dict)  # text -> the first row that holds it, from 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -69,9 +69,9 @@ class Texts:
         """Return how many rows hold each text."""
         return np.bincount(self.places[self.places >= 0], minlength=len(self.texts))
 
-    def line(self, place: int) -> int:
-        """Return the first line that holds a text."""
-        return int(np.argmax(self.places == place)) + 2
+    def row(self, place: int) -> int:
+        """Return the first row that holds a text, from 0."""
+        return int(np.argmax(self.places == place))
 
     def spread(self, values: pd.Series) -> pd.Series:
         """Return the values of all rows from those of the distinct texts."""
@@ -178,7 +178,7 @@ def _as(
     total = counts[present].sum()
     if not total or counts[odd].sum() > STRAY * total or not (present & ~odd).any():
         return None
-    strays = {t.texts[int(k)].as_py(): t.line(int(k)) for k in np.flatnonzero(odd)}
+    strays = {t.texts[int(k)].as_py(): t.row(int(k)) for k in np.flatnonzero(odd)}
     values = values.mask(gone)
     zoned = kind == "datetime" and bool(_zones(t.sample()))
     notes = ("times with a zone are taken in UTC",) if zoned else ()

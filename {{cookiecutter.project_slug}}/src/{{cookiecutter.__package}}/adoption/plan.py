@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 from .. import UserError
 from ..contract import Contract, Feature
 from ..params import TableParams
-from ..table import FEW, is_parquet, is_text, parts, read, shaped
+from ..table import FEW, is_parquet, is_text, parts, place, read, shaped
 from . import form
 from .columns import MARKS, NUMBER_MARKS, Column, columns, number_format
 from .leaks import leaks
@@ -115,8 +115,8 @@ def plan(wanted: Wanted) -> Plan:
     if len({*special}) < len(special):
         raise UserError(f"TARGET, TIME and ID name {', '.join(map(repr, special))}; name another column by each")
     found = {c.name: c for c in columns(table, p, wanted.time)}
-    time, id = _time(wanted, found), _id(wanted, found)
-    target, task, classes, positive, notes = _target(found[wanted.target], wanted)
+    time, id = _time(wanted, found, p), _id(wanted, found, p)
+    target, task, classes, positive, notes = _target(found[wanted.target], wanted, p)
     labels = _labels(target, classes)
     if time is not None:
         labels = labels[time.values.loc[labels.index].dropna().sort_values(kind="stable").index]
@@ -144,7 +144,7 @@ def plan(wanted: Wanted) -> Plan:
     numbers = sizes(history, days, share, rare)
     notes += [
         *_read_as(wanted.data, p),
-        *_odd(found, contract),
+        *_odd(found, contract, wanted.data, p),
         *_counted(rows, counts, contract, share, rare),
         *more,
         *_too_few(history, numbers, days),
@@ -185,20 +185,20 @@ def _mostly_numbers(texts: list[str]) -> bool:
     return bool(present) and sum(map(_is_number, present)) >= HEADERS * len(present)
 
 
-def _time(wanted: Wanted, found: dict[str, Column]) -> Column | None:
+def _time(wanted: Wanted, found: dict[str, Column], p: TableParams) -> Column | None:
     if wanted.time is None:
         return None
     column = found[wanted.time]
     if column.kind != "datetime":
         shown = next(iter(column.values.dropna().astype("str")), "nothing")
-        line = int(column.values.notna().to_numpy().argmax()) + 2
+        at = place(wanted.data, int(column.values.notna().to_numpy().argmax()), p)
         raise UserError(
-            f"{wanted.data} line {line}, column {wanted.time!r} (TIME): {shown!r} is no time; write times as "
+            f"{at}, column {wanted.time!r} (TIME): {shown!r} is no time; write times as "
             "2024-05-31 or 2024-05-31T14:00:00, or leave TIME out"
         )
-    for text, line in column.strays.items():
+    for text, row in column.strays.items():
         raise UserError(
-            f"{wanted.data} line {line}, column {wanted.time!r} (TIME): {text!r} is no time as the others are "
+            f"{place(wanted.data, row, p)}, column {wanted.time!r} (TIME): {text!r} is no time as the others are "
             f"({column.form}); correct it"
         )
     if (days := column.values.dropna().dt.floor("D").nunique()) < 3:
@@ -209,7 +209,7 @@ def _time(wanted: Wanted, found: dict[str, Column]) -> Column | None:
     return column
 
 
-def _id(wanted: Wanted, found: dict[str, Column]) -> Column | None:
+def _id(wanted: Wanted, found: dict[str, Column], p: TableParams) -> Column | None:
     if wanted.id is None:
         return None
     column = found[wanted.id]
@@ -223,18 +223,18 @@ def _id(wanted: Wanted, found: dict[str, Column]) -> Column | None:
             at = int(broken.to_numpy().argmax())
             value = "" if what == "is missing" else f" {str(column.values.iloc[at])!r}"
             raise UserError(
-                f"{wanted.data} line {at + 2}, column {wanted.id!r} (ID): value{value} {what}; an id names one row: "
+                f"{place(wanted.data, at, p)}, column {wanted.id!r} (ID): value{value} {what}; an id names one row: "
                 "correct it, or leave ID out"
             )
     return column
 
 
-def _target(column: Column, wanted: Wanted) -> tuple[Column, Any, tuple[Any, ...], Any, list[str]]:
+def _target(column: Column, wanted: Wanted, p: TableParams) -> tuple[Column, Any, tuple[Any, ...], Any, list[str]]:
     """Return the target with its final type, the task, its classes, the positive one, and what to say of it."""
     where = f"{wanted.data}, column {column.name!r} (TARGET)"
-    for text, line in column.strays.items():
+    for text, row in column.strays.items():
         raise UserError(
-            f"{wanted.data} line {line}, column {column.name!r} (TARGET): {text!r} is no {column.kind}; correct it"
+            f"{place(wanted.data, row, p)}, column {column.name!r} (TARGET): {text!r} is no {column.kind}; correct it"
         )
     if column.kind in ("datetime", "nested"):
         told = "dates" if column.kind == "datetime" else "lists, structures, durations or bytes"
@@ -410,16 +410,14 @@ def _stream(rows: pd.DataFrame, contract: Contract, p: TableParams) -> tuple[Tab
     )
 
 
-def _odd(found: dict[str, Column], contract: Contract) -> list[str]:
+def _odd(found: dict[str, Column], contract: Contract, path: Path, p: TableParams) -> list[str]:
     """Return what was read in an unusual way."""
     told = []
     for c in found.values():
         if c.strays and c.name in contract.columns:
-            text, line = next(iter(c.strays.items()))
-            count = len(c.strays)
-            told.append(
-                f"{c.name}: {count} texts that are no {c.kind} count as missing, such as {text!r} in line {line}"
-            )
+            (text, row), count = next(iter(c.strays.items())), len(c.strays)
+            shown = f"{text!r} in {place(path, row, p)}"
+            told.append(f"{c.name}: {count} texts that are no {c.kind} count as missing, such as {shown}")
         told += [f"{c.name}: {note}" for note in c.notes if c.name in contract.columns]
     return told
 
