@@ -122,6 +122,12 @@ def test_drifted_rows_keep_the_contract(contract):
     assert len(logged(Path("logs"), "labels")) == ROWS
 
 
+def test_a_month_begins_with_the_first_row_whatever_its_day():
+    for day, rows in (("2024-01-31", 29), ("2024-03-01", 31)):
+        days = pd.DataFrame({BINARY.time: pd.date_range(f"{day} 18:00", periods=90)})
+        assert module.span(days, 0, None, BINARY) == rows
+
+
 def test_without_labels_none_are_sent(monkeypatch):
     stream(MULTICLASS)
     service = Service()

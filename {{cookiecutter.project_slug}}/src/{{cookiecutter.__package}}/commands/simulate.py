@@ -206,10 +206,10 @@ def plain(rows: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def span(stream: pd.DataFrame, start: int, rows: int | None, contract: Contract) -> int:
-    """Return where the rows to send end: the next `rows`, else those of a calendar month, else a third of all."""
+    """Return where the rows to send end: the next `rows`, else those of a month from the first, else a third of all."""
     if rows is None and contract.time:
-        months = stream[contract.time].iloc[start:].dt.to_period("M")
-        rows = int((months == months.iloc[0]).cumprod().sum())
+        times = stream[contract.time].iloc[start:]
+        rows = int((times < times.iloc[0].floor("D") + pd.DateOffset(months=1)).cumprod().sum())
     return min(start + (rows or math.ceil(len(stream) / 3)), len(stream))
 
 
