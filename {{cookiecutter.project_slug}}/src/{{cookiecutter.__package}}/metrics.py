@@ -1,6 +1,6 @@
 """How good predictions are, and how sure that is: proper losses, metrics, and a bootstrap over blocks of rows.
 
-Which row is which (`content`, `identity`) decides the side of a split, and proves that a model never saw a row.
+Which row is which (`inputs`, `content`, `identity`) decides the side of a split, and proves that a model never saw one.
 
 Rows of one day share their weather and are not independent draws, so whole days are drawn where there is a time column,
 and single contents (identical rows together) where there is none. Source: Kunsch (1989), Ann. Statist. 17:1217-1241.
@@ -29,6 +29,11 @@ def encode_target(target: pd.Series, labels: list[Any]) -> NDArray[Any]:
     if not labels:
         return target.to_numpy(np.float64)
     return target.map({label: index for index, label in enumerate(labels)}).to_numpy(np.int64)
+
+
+def inputs(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
+    """Return a 64-bit hash of each row's features: equal for rows that a model cannot tell apart."""
+    return _hash(rows[[feature["name"] for feature in contract["features"]]])
 
 
 def content(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from . import UserError
 from .contract import Contract
-from .metrics import content
+from .metrics import inputs
 from .params import TableParams
 
 PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -316,9 +316,9 @@ def shaped(table: pa.Table, contract: Contract, p: TableParams, where: Path) -> 
 
 
 def is_stream(rows: pd.DataFrame, contract: Contract, p: TableParams) -> "pd.Series[bool]":
-    """Return which rows the service will meet: the newest ones, or without times those whose content says so."""
+    """Return which rows the service will meet: the newest ones, or without times those whose features say so."""
     if contract.time and p.stream_from:
         return rows[contract.time] >= pd.Timestamp(p.stream_from)
-    seeded = pd.DataFrame({"content": content(rows, contract.to_json()), "stream": np.uint64(p.stream_seed)})
+    seeded = pd.DataFrame({"inputs": inputs(rows, contract.to_json()), "stream": np.uint64(p.stream_seed)})
     chosen = pd.util.hash_pandas_object(seeded, index=False) < np.uint64(p.stream_share * 2**64)
     return pd.Series(chosen.to_numpy(), index=rows.index)

@@ -104,6 +104,13 @@ def test_without_times_a_row_stays_on_its_side_when_data_grow():
         assert np.isin(content(old, plain), content(new, plain)).all()
 
 
+def test_what_a_row_came_to_has_no_say_in_its_side():
+    rows = pd.concat([valid_rows(MULTICLASS, 200)] * 2, ignore_index=True)
+    rows[MULTICLASS.target] = [MULTICLASS.classes[k // 200] for k in range(400)]  # the same rows, each with two classes
+    for part in split([rows], MULTICLASS, p()):
+        assert part[MULTICLASS.target].value_counts().nunique() == 1
+
+
 def test_rows_that_are_all_alike_cannot_be_split():
     row = valid_rows(MULTICLASS, 1)
     with pytest.raises(UserError, match="3 rows leave none for"):

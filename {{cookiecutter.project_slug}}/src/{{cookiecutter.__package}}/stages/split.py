@@ -1,6 +1,7 @@
 """Stage `split`: valid batches -> train and test, so that the test set is what the model will meet and never saw.
 
-With a time column: the newest days of the newest batch. Without one: the rows whose content says so, for good.
+With a time column: the newest days of the newest batch. Without one: the rows whose features say so, for good. A target
+has no say in it: where rows repeat, its classes would part, one for training and the other for testing.
 """
 
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import UserError, folder, read_rows, run
 from ..contract import Contract
-from ..metrics import content
+from ..metrics import inputs
 from ..params import SplitParams, load
 from ..schema import CONTRACT
 
@@ -20,14 +21,14 @@ from ..schema import CONTRACT
 def split(batches: list[pd.DataFrame], contract: Contract, p: SplitParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return (train, test): disjoint, together all rows.
 
-    With a time column every test row is of a later day than every train row. Without one, identical rows fall on the
-    same side, and a row stays on its side when the data grow.
+    With a time column every test row is of a later day than every train row. Without one, rows of the same features
+    fall on the same side, and a row stays on its side when the data grow.
     """
     rows = pd.concat(batches, ignore_index=True)
     if contract.time:
         is_test = (rows[contract.time] >= _first_day([batch[contract.time] for batch in batches], p)).to_numpy()
     else:
-        is_test = _chosen(content(rows, contract.to_json()), p)
+        is_test = _chosen(inputs(rows, contract.to_json()), p)
     if is_test.all() or not is_test.any():
         side = "training" if is_test.any() else "testing"
         raise UserError(f"{len(rows)} rows leave none for {side}; bring more of them, or days")
@@ -45,9 +46,9 @@ def _first_day(batches: list[pd.Series], p: SplitParams) -> pd.Timestamp:
     return pd.Timestamp(max(min(first, enough.idxmax() if enough.any() else first), second))
 
 
-def _chosen(contents: NDArray[np.uint64], p: SplitParams) -> NDArray[Any]:
+def _chosen(hashes: NDArray[np.uint64], p: SplitParams) -> NDArray[Any]:
     """Return which rows hash, with the seed, into the first `test_share` of all hashes."""
-    seeded = pd.DataFrame({"content": contents, "seed": np.uint64(p.seed)})
+    seeded = pd.DataFrame({"inputs": hashes, "seed": np.uint64(p.seed)})
     return np.asarray(pd.util.hash_pandas_object(seeded, index=False) < np.uint64(p.test_share * 2**64))
 
 
