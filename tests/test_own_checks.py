@@ -1,5 +1,9 @@
 """The baked project holds its own rules, and its budget."""
 
+from pathlib import Path
+
+import pytest
+from conftest import Bake
 from projects import Project
 
 
@@ -18,3 +22,12 @@ def test_the_baked_project_stays_within_its_budget(built: Project) -> None:
     lines = [line for name in files if name.endswith(".py") for line in built.read(name).splitlines()]
     assert len(files) <= 85, files
     assert len(lines) <= 8200  # why not 60 and 2,500: docs/decisions/0007-size.md
+
+
+@pytest.mark.parametrize("slug", ["a", "a" * 50])
+def test_a_name_of_any_length_leaves_lines_that_pass_the_lint(
+    bake: Bake, built: Project, tmp_path: Path, slug: str
+) -> None:
+    project, ruff = Project(bake(tmp_path, project_slug=slug)), str(built.path / ".venv/bin/ruff")
+    project.run(ruff, "check", ".")
+    project.run(ruff, "format", "--check", ".")

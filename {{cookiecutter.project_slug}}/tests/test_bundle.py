@@ -19,7 +19,7 @@ def bundle(tmp_path):
     return linear_bundle(tmp_path / "bundle", NUMBERS, valid_rows(NUMBERS, 20), 1.0, [2.0, -1.0])
 
 
-@pytest.mark.parametrize(("begins", "tells"), [("{{ cookiecutter.__package }}.bundle", False), ("onnxruntime", True)])
+@pytest.mark.parametrize(("begins", "tells"), [(load.__module__, False), ("onnxruntime", True)])
 def test_a_bundle_tells_nobody_that_it_is_used(bundle, tmp_path, begins, tells):
     code = f"import sys, {begins}, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
     quiet = ("CI", "PYTEST", "ORT_", "GITHUB", "GITLAB", "XDG_")  # where onnxruntime tells nothing by itself

@@ -3,7 +3,8 @@ import stat
 
 import pytest
 
-from {{ cookiecutter.__package }} import UserError, digest, digest_json, folder, pulled, read_json, write, write_json
+import {{ cookiecutter.__package }} as package
+from {{ cookiecutter.__package }} import UserError, folder, read_json, write, write_json
 
 
 def test_a_file_is_replaced_whole_and_readable_by_all(tmp_path):
@@ -61,17 +62,17 @@ def test_what_a_killed_run_left_does_not_come_along(tmp_path):
 
 def test_a_digest_follows_content_and_not_the_order_of_keys(tmp_path):
     write(tmp_path / "a", b"a")
-    assert digest(tmp_path / "a") == digest(b"a")
-    assert digest(b"a").startswith("ca978112ca1bbdca")
-    one = digest_json({"a": 1, "b": [2]})
-    assert one == digest_json({"b": [2], "a": 1})
-    assert one != digest_json({"b": [2], "a": 3})
+    assert package.digest(tmp_path / "a") == package.digest(b"a")
+    assert package.digest(b"a").startswith("ca978112ca1bbdca")
+    one = package.digest_json({"a": 1, "b": [2]})
+    assert one == package.digest_json({"b": [2], "a": 1})
+    assert one != package.digest_json({"b": [2], "a": 3})
 
 
 def test_a_file_that_dvc_keeps_and_that_is_not_here_is_named(tmp_path):
     for name in ("a.parquet", "a.parquet.dvc"):
         (tmp_path / name).touch()
-    assert pulled(tmp_path) == tmp_path
+    assert package.pulled(tmp_path) == tmp_path
     (tmp_path / "a.parquet").unlink()
     with pytest.raises(UserError, match=r"a\.parquet is kept by DVC and not here"):
-        pulled(tmp_path)
+        package.pulled(tmp_path)

@@ -23,7 +23,7 @@ AWKWARD = [
 
 def written(made):
     """Return the contract that the text of a schema makes."""
-    space: dict[str, object] = {"__name__": "{{ cookiecutter.__package }}.written", "__package__": "{{ cookiecutter.__package }}"}
+    space: dict[str, object] = {"__package__": "{{ cookiecutter.__package }}"}
     exec(texts.schema(made, "data/raw/table.csv"), space)
     return space["CONTRACT"]
 

@@ -172,6 +172,6 @@ def test_the_raw_table_has_a_name_that_a_command_line_takes(tmp_path, name):
 
 def test_what_is_written_is_a_contract(project):
     turn()
-    space: dict[str, object] = {"__name__": "{{ cookiecutter.__package }}.written", "__package__": "{{ cookiecutter.__package }}"}
+    space: dict[str, object] = {"__package__": "{{ cookiecutter.__package }}"}
     exec(Path(adopt.texts.HOME, "schema.py").read_text(), space)
     assert isinstance(space["CONTRACT"], Contract)

@@ -144,7 +144,7 @@ def test_without_any_package_it_runs_and_says_what_to_do(tmp_path):
     environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": os.environ["PATH"], "PORT": os.environ["PORT"]}
     command = [sys._base_executable, "-I", "-S", "-c"]
     code = f"import sys; sys.path.insert(0, {str(ROOT / 'src')!r}); import runpy; "
-    code += "runpy.run_module('{{ cookiecutter.__package }}.commands.doctor', run_name='__main__')"
+    code += f"runpy.run_module({doctor.__name__!r}, run_name='__main__')"
     done = subprocess.run([*command, code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "doctor: WRONG  .venv is missing" in done.stdout

@@ -16,7 +16,7 @@ from services import NAME, create_app, logged, promote, settings_in
 
 from {{ cookiecutter.__package }} import UserError, digest, read_json, write_json
 from {{ cookiecutter.__package }}.commands import simulate as module
-from {{ cookiecutter.__package }}.commands.simulate import CURSOR, STREAM, Client, Settings, drifted, parse, plain, simulate
+from {{ cookiecutter.__package }}.commands.simulate import Client, Settings, parse, simulate
 
 CONTRACTS = [BINARY, MULTICLASS, REGRESSION]
 DRIFTS = {
@@ -31,12 +31,12 @@ ROWS = 130  # 124 of them in January
 def project(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_bytes(Path("params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
-    STREAM.parent.mkdir(parents=True)
+    module.STREAM.parent.mkdir(parents=True)
 
 
 def stream(contract, seed=1, rows=ROWS):
     found = valid_rows(contract, rows, seed)
-    found.to_parquet(STREAM, index=False)
+    found.to_parquet(module.STREAM, index=False)
     return found
 
 
@@ -98,13 +98,13 @@ def test_the_stream_is_answered_part_by_part_with_the_labels_that_belong_to_it(c
         told = simulate(Settings(url=url), contract)
         assert told.startswith(f"{first} rows of 2024-01-01 to 2024-01-31" if contract.time else "44 rows answered")
         assert f"by {version}, {first} labels sent; 0 requests failed" in told
-        assert read_json(CURSOR) == {"stream": digest(STREAM), "next": first}
+        assert read_json(module.CURSOR) == {"stream": digest(module.STREAM), "next": first}
         told = simulate(Settings(url=url, rows=1000), contract)
         assert f"{ROWS - first} rows" in told
-        with pytest.raises(UserError, match=f"all 130 rows of {STREAM} were sent; remove {CURSOR}"):
+        with pytest.raises(UserError, match=f"all 130 rows of {module.STREAM} were sent; remove {module.CURSOR}"):
             simulate(Settings(url=url), contract)
     predictions = logged(Path("logs"))
-    sent = plain(rows[[feature.name for feature in contract.features]])
+    sent = module.plain(rows[[feature.name for feature in contract.features]])
     assert json.dumps([line["features"] for line in predictions]) == json.dumps(sent, default=pd.Timestamp.isoformat)
     if contract.id:
         assert [line["row_id"] for line in predictions] == rows[contract.id].tolist()
@@ -137,7 +137,7 @@ def test_without_labels_none_are_sent(monkeypatch):
 
 
 def test_a_row_without_a_label_gets_none(monkeypatch):
-    stream(REGRESSION).assign(**{REGRESSION.target: [1.0, None] * 65}).to_parquet(STREAM, index=False)
+    stream(REGRESSION).assign(**{REGRESSION.target: [1.0, None] * 65}).to_parquet(module.STREAM, index=False)
     service = Service()
     monkeypatch.setattr(module, "Client", service)
     simulate(Settings(rows=4), REGRESSION)
@@ -174,9 +174,9 @@ def test_who_stops_it_hears_what_is_left_and_the_next_run_loses_nothing(monkeypa
 def test_another_stream_begins_at_its_first_row(monkeypatch):
     stream(MULTICLASS)
     monkeypatch.setattr(module, "Client", Service())
-    write_json(CURSOR, {"stream": "of another file", "next": 99})
+    write_json(module.CURSOR, {"stream": "of another file", "next": 99})
     simulate(Settings(rows=3), MULTICLASS)
-    assert read_json(CURSOR)["next"] == 3
+    assert read_json(module.CURSOR)["next"] == 3
 
 
 @pytest.fixture
@@ -258,7 +258,7 @@ def test_where_no_service_answers_it_says_how_to_start_one():
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(UserError, match=f"^no service answers at {url} .*; start it with `make serve`$"):
         simulate(Settings(url=url), MULTICLASS)
-    assert not CURSOR.exists()
+    assert not module.CURSOR.exists()
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "ftp://here", "http://here:port"])
@@ -281,7 +281,7 @@ def test_an_empty_variable_is_an_unset_one():
 
 
 def test_without_a_stream_or_with_one_of_another_contract_the_pipeline_is_named():
-    with pytest.raises(UserError, match=f"{STREAM} is missing; run `make pipeline`"):
+    with pytest.raises(UserError, match=f"{module.STREAM} is missing; run `make pipeline`"):
         simulate(Settings(), MULTICLASS)
     stream(BINARY)
     with pytest.raises(UserError, match="has no column 'output'; run `make pipeline`"):
@@ -333,7 +333,7 @@ def test_a_drift_that_cannot_be_is_refused_with_what_can(text, told):
 def shifted(contract, text, rows=None):
     """Return some rows before and after a drift."""
     rows = valid_rows(contract, 400) if rows is None else rows
-    return rows, drifted(rows, rows, [parse(text, contract)], contract)
+    return rows, module.drifted(rows, rows, [parse(text, contract)], contract)
 
 
 def test_a_mean_moves_by_standard_deviations_and_is_missing_beyond_the_range():
@@ -388,5 +388,5 @@ def test_the_same_drift_is_the_same_every_time_and_leaves_the_stream_alone():
     rows = valid_rows(BINARY, 50)
     kept = rows.copy()
     drifts = [parse(text, BINARY) for text in DRIFTS["binary"].split(";")]
-    assert drifted(rows, rows, drifts, BINARY).equals(drifted(rows, rows, drifts, BINARY))
+    assert module.drifted(rows, rows, drifts, BINARY).equals(module.drifted(rows, rows, drifts, BINARY))
     assert rows.equals(kept)

@@ -100,6 +100,6 @@ def test_a_broken_stderr_costs_lines_until_it_is_mended(log, stderr):
 
 
 def test_a_log_that_never_began_ends_in_silence():
-    code = "from {{ cookiecutter.__package }}.service.process_log import ProcessLog; log = ProcessLog()"
+    code = "import {{ cookiecutter.__package }}.service.process_log as it; log = it.ProcessLog()"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")

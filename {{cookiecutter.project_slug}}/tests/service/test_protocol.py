@@ -6,7 +6,8 @@ from rows import BINARY, MULTICLASS, REGRESSION
 from services import MARKER, body_of, tensors_of
 
 from {{ cookiecutter.__package }}.contract import Contract, Feature
-from {{ cookiecutter.__package }}.service.protocol import Protocol, Question, Refusal, is_ours, new_ids
+from {{ cookiecutter.__package }}.service import protocol
+from {{ cookiecutter.__package }}.service.protocol import Protocol, Question, Refusal
 
 ROW = {"petal length (cm)": 1.5, "probabilities": "a", "numbers": None, "scores": True}
 COLUMNS = ", ".join([*ROW, "day", "row"])
@@ -237,7 +238,8 @@ def test_only_the_outputs_that_are_asked_for_come_back(binary):
 
 
 def test_ids_are_all_different_and_known_as_ours():
-    ids = new_ids(1000)
+    ids = protocol.new_ids(1000)
     assert len(set(ids)) == 1000
-    assert all(map(is_ours, ids))
-    assert not any(map(is_ours, ["", "p", MARKER, ids[0][:-1], ids[0] + "0", ids[0].upper(), "q" + ids[0][1:]]))
+    assert all(map(protocol.is_ours, ids))
+    others = ["", "p", MARKER, ids[0][:-1], ids[0] + "0", ids[0].upper(), "q" + ids[0][1:]]
+    assert not any(map(protocol.is_ours, others))

@@ -13,7 +13,8 @@ from traffic import EVALUATE, MONITOR, as_snapshot
 from {{ cookiecutter.__package }} import UserError, read_json, write_json
 from {{ cookiecutter.__package }}.commands.snapshot import save
 from {{ cookiecutter.__package }}.metrics import encode_target, metrics
-from {{ cookiecutter.__package }}.stages.monitor import PREDICTION, decide, fallen, main, performance, windows
+from {{ cookiecutter.__package }}.stages import monitor
+from {{ cookiecutter.__package }}.stages.monitor import decide, fallen, performance
 
 ALL = pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION], ids=lambda contract: contract.task)
 PLAIN = {"task": "binary", "threshold": 0.5, "classes": ["no", "yes"]}
@@ -41,7 +42,7 @@ def state(rows=1000, windows=(), columns=(), fresh=(100, 7), version="abc"):
 def cut(days, is_labelled, p=P):
     """Return windows as plain tuples."""
     days = None if days is None else np.asarray(days)
-    return [tuple(window) for window in windows(days, np.asarray(is_labelled, dtype=bool), p)]
+    return [tuple(window) for window in monitor.windows(days, np.asarray(is_labelled, dtype=bool), p)]
 
 
 def test_windows_without_days_hold_as_many_labelled_rows_as_asked():
@@ -236,7 +237,7 @@ def traffic(contract, version, seed=1, count=300, wrong=False, day="2026-01-01",
 def examined():
     """Run the stage and return its report and both pages."""
     paths = ["models/champion.json", "models/versions", "data/production", "drift.json", "drift.html", "loop.html"]
-    said = main(*map(Path, paths))
+    said = monitor.main(*map(Path, paths))
     report = read_json(Path("drift.json"))
     assert said.startswith(f"{report['decision']}: ")
     return report, Path("drift.html").read_text(), Path("loop.html").read_text()
@@ -257,7 +258,8 @@ def test_traffic_without_labels_is_compared_with_the_reference_column_by_column(
     traffic(contract, project(contract), is_labelled=False)
     report, drift, loop = examined()
     assert report["decision"] in ("ok", "watch")
-    assert [found["column"] for found in report["columns"]] == [*(f.name for f in contract.features), PREDICTION]
+    features = [feature.name for feature in contract.features]
+    assert [found["column"] for found in report["columns"]] == [*features, monitor.PREDICTION]
     assert len(report["windows"]) == 3
     assert {window["live"] for window in report["windows"]} == {None}
     assert "plotly" in drift.lower()
