@@ -8,7 +8,7 @@ PINNED := --quiet --universal --generate-hashes --no-header --no-emit-index-url 
 NOT_IN := awk '/^[a-z0-9]/ { split($$1, pin, "=="); keep = FNR != NR && !(pin[1] in base); if (FNR == NR) base[pin[1]] } keep'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bake demo test test-docker check bench lock
+.PHONY: help setup bake demo test test-docker check bench pictures lock
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 8
@@ -42,6 +42,9 @@ bench: setup  ## run the benchmarks; results in benchmarks/results/
 	.venv/bin/python benchmarks/million.py
 	.venv/bin/python benchmarks/adopt.py
 	.venv/bin/python scripts/newcomer.py
+
+pictures: setup  ## bake, run and retrain a project, and take docs/images/ from it; needs Chromium
+	.venv/bin/python scripts/pictures.py
 
 lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against the project's dev.lock
 	$(UV) pip compile $(PINNED) --upgrade pyproject.toml --output-file requirements.lock

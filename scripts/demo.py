@@ -28,6 +28,12 @@ def ask(url: str, body: bytes | None = None) -> bytes:
         return bytes(response.read())
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 def wait_until_ready(url: str, service: subprocess.Popen[bytes]) -> None:
     """Wait for a verified model; end with what the service says where none comes."""
     until, said = time.monotonic() + PATIENCE_S, "it does not answer"
@@ -49,8 +55,7 @@ def main(project: Path) -> None:
     package = project.name.replace("-", "_")
     code = [str((project / ".venv/bin/python").absolute()), "-c", HELD_BACK.format(package=package)]
     late, rows = subprocess.run(code, cwd=project, capture_output=True, text=True, check=True).stdout.splitlines()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     log = project / "logs/demo.log"
     log.parent.mkdir(exist_ok=True)

@@ -7,12 +7,13 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from demo import free_port
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "benchmarks/results/newcomer.json"
@@ -70,10 +71,8 @@ def go(commands: list[str], folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Time both ways, and write what came of it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     found = {}
-    for way, commands in ways(HERE, port).items():
+    for way, commands in ways(HERE, free_port()).items():
         with tempfile.TemporaryDirectory() as folder:
             seconds = go(commands, Path(folder))
         named = {command.replace(str(HERE), "TEMPLATE"): round(took, 1) for command, took in seconds.items()}

@@ -59,6 +59,13 @@ def test_default_bake_is_small_enough_to_be_read(tmp_path: Path, bake: Bake) -> 
     assert len(counted) <= MOST_FILES
 
 
+@pytest.mark.parametrize("answers", [{}, {"ci": "gitlab", "kubernetes": "yes"}, {"ci": "none"}], ids=str)
+def test_readme_stays_short(tmp_path: Path, bake: Bake, answers: dict[str, str]) -> None:
+    text = (bake(tmp_path, **answers) / "README.md").read_text()
+    assert len(text.splitlines()) <= 150
+    assert "\n\n\n" not in text
+
+
 def test_python_version_changes_the_project(tmp_path: Path, bake: Bake) -> None:
     trees = [tree(bake(tmp_path / version, python_version=version)) for version in VERSIONS]
     assert all(one != other for one, other in itertools.combinations(trees, 2))

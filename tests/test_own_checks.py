@@ -1,5 +1,6 @@
 """The baked project holds its own rules, and its budget."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,3 +32,12 @@ def test_a_name_of_any_length_leaves_lines_that_pass_the_lint(
     project, ruff = Project(bake(tmp_path, project_slug=slug)), str(built.path / ".venv/bin/ruff")
     project.run(ruff, "check", ".")
     project.run(ruff, "format", "--check", ".")
+
+
+def test_what_needs_uv_fetches_it_where_there_is_none(bake: Bake, tmp_path: Path) -> None:
+    project = Project(bake(tmp_path))
+    bare = {"PATH": "/usr/bin:/bin"}
+    assert not shutil.which("uv", path=bare["PATH"])
+    for target in ("setup", "audit", "lock"):
+        said = project.run("make", "--dry-run", target, env=bare).output.splitlines()
+        assert said[0].startswith("python3 -m venv .uv && .uv/bin/pip install"), target

@@ -1,9 +1,5 @@
-"""The page at `/` in a real headless Chromium, against the real service.
+"""The page at `/` in a real headless Chromium, against the real service."""
 
-`PAGE_PICTURES=folder` keeps the pictures that `test_pictures` takes.
-"""
-
-import base64
 import hashlib
 import json
 import os
@@ -519,16 +515,3 @@ def test_page_works_with_a_key_and_says_so_when_it_is_no_longer_one(show: Show, 
         page.run("window.fetch = async () => new Response('{}', {status: 401})")  # a real one waits for a person
         page.field("distance").send_keys(Keys.ENTER)
         page.says("#refusal", "A key is needed")
-
-
-@pytest.mark.parametrize(
-    ("name", "width", "scheme"), [("wide", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 360, "light")]
-)
-def test_pictures(page: Page, tmp_path: Path, name: str, width: int, scheme: str) -> None:
-    page.size(width)
-    page.prefer(scheme)
-    page.enter("distance")
-    page.size(width, page.run("return document.documentElement.scrollHeight"))
-    picture = base64.b64decode(page.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
-    Path(os.environ.get("PAGE_PICTURES", tmp_path), f"{name}.png").write_bytes(picture)
-    assert len(picture) > 20_000, "there is next to nothing in it"
