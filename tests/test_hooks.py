@@ -140,6 +140,12 @@ def test_what_a_project_installs_or_its_tests_import_cannot_name_it() -> None:
     } - folders == set()
 
 
+@pytest.mark.parametrize("name", [".dvcignore", ".gitignore"])
+def test_no_package_is_ignored_whatever_its_name(name: str) -> None:
+    lines = (TEMPLATE / "{{cookiecutter.project_slug}}" / name).read_text().splitlines()
+    assert [line for line in lines if re.fullmatch(r"[a-z][a-z0-9_]*/?", line)] == []
+
+
 @pytest.mark.parametrize("hook", sorted((TEMPLATE / "hooks").glob("*.py")), ids=lambda path: path.name)
 def test_hooks_import_the_standard_library_alone(hook: Path) -> None:
     nodes = list(ast.walk(ast.parse(hook.read_text())))
