@@ -41,3 +41,10 @@ def test_what_needs_uv_fetches_it_where_there_is_none(bake: Bake, tmp_path: Path
     for target in ("setup", "audit", "lock"):
         said = project.run("make", "--dry-run", target, env=bare).output.splitlines()
         assert said[0].startswith("python3 -m venv .uv && .uv/bin/pip install"), target
+
+
+@pytest.mark.parametrize("remote", ["local", "s3", "gs", "azure"])
+def test_pins_of_the_remote_are_renewed_with_the_others(bake: Bake, tmp_path: Path, remote: str) -> None:
+    said = Project(bake(tmp_path, dvc_remote=remote)).run("make", "--dry-run", "lock").output
+    assert said.count("--output-file requirements/") == (3 if remote == "local" else 4)
+    assert (f"echo dvc-{remote} | " in said) == (remote != "local")
