@@ -15,9 +15,11 @@ LARGE = 64 * 2**20
 
 
 async def answer(scope, receive, send):
-    while (await receive()).get("more_body"):
-        pass
-    body = b"ok" if scope["path"] == "/" else b" " * LARGE
+    length, more = 0, True
+    while more:
+        message = await receive()
+        length, more = length + len(message.get("body", b"")), message.get("more_body")
+    body = {"/": b"ok", "/length": b"%d" % length}.get(scope["path"], b" " * LARGE)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -74,6 +76,14 @@ def test_a_connection_that_is_idle_between_requests_is_left_alone(connect):
     assert silent.recv(1) == b""  # by now the patience is over
     client.sendall(GET)
     assert client.recv(1000).endswith(b"ok")
+
+
+def test_a_body_is_read_though_an_upgrade_is_offered(connect):
+    client = connect()
+    offer = b"connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
+    for _ in range(2):
+        client.sendall(b"POST /length HTTP/1.1\r\nhost: here\r\n" + offer + b"content-length: 9\r\n\r\nupgrade:2")
+        assert client.recv(1000).endswith(b"\r\n\r\n9")
 
 
 def test_blank_lines_between_requests_do_not_keep_a_connection(connect):

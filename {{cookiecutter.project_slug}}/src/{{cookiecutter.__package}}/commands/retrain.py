@@ -120,7 +120,8 @@ def retrain() -> str:
     if done.returncode:
         sys.exit(done.returncode)
     decision = read_json(Path("reports/decision.json"))
-    return f"{decision['version']} {decision['decision']}: {'; '.join(decision['reasons'])}"
+    told = "" if batches else "the gate's last word: "
+    return f"{told}{decision['version']} {decision['decision']}: {'; '.join(decision['reasons'])}"
 
 
 if __name__ == "__main__":

@@ -164,7 +164,7 @@ def create_app(settings: Settings) -> Guard:
             log.close()
         process_log.close()
 
-    app = FastAPI(title=NAME, version="2", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title=NAME, version="2", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     app.router.routes += [Route(post.path, post, methods=["POST"]) for post in posts]
     guard = Guard(app, posts, settings, service.counters, process_log)
     app.openapi = lambda: openapi.describe(app, service.champion.model)  # type: ignore[method-assign]

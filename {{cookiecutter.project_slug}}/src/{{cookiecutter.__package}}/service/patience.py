@@ -4,6 +4,7 @@ A body has its limits in `guard.py`, an idle connection uvicorn's own; the rest 
 """
 
 import os
+import re
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,6 +15,7 @@ PATIENCE_S = Settings.of(os.environ).timeout_s
 HEAD_BYTES = 64 * 1024  # of a head, or of what else is no part of a body: trailers, extensions of chunks
 LOOK_S = 1.0
 STOP_S = 0.1
+UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 REFUSAL = b'{"error":"this is no HTTP/1.1, or its head is larger than %d bytes"}' % HEAD_BYTES
 
 
@@ -35,6 +37,9 @@ class Patience(HttpToolsProtocol):
         """Begin to wait for a head, with its first byte, and count what is not yet a whole head or a body."""
         if self.head_since is None and self.cycle.response_complete:
             self.head_since = self.loop.time()
+        if self.head_since is not None and b"pgrade" in data:  # to h2c, say: the parser would skip the body
+            head, end, rest = data.partition(b"\r\n\r\n")
+            data = UPGRADE.sub(b"", head + end) + rest
         self.head_bytes += len(data)
         super().data_received(data)
         if self.head_bytes > HEAD_BYTES and not self.transport.is_closing():
