@@ -41,7 +41,11 @@ FILES: dict[str, dict[str, dict[str, str]]] = {
             ".github/pull_request_template.md",
             ".github/CODEOWNERS",
         ),
-        "gitlab": in_place(".gitlab-ci.yml"),
+        "gitlab": {
+            ".gitlab-ci.yml": ".gitlab-ci.yml",
+            ".github/pull_request_template.md": ".gitlab/merge_request_templates/Default.md",
+            ".github/CODEOWNERS": ".gitlab/CODEOWNERS",
+        },
         "none": {},
     },
     "kubernetes": {
@@ -64,6 +68,7 @@ def keep_chosen_files() -> None:
     for option, choices in FILES.items():
         chosen = choices[CHOSEN[option]]
         for source, target in chosen.items():
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
             Path(source).replace(target)
         known = {path for files in choices.values() for pair in files.items() for path in pair}
         for name in known - set(chosen.values()):

@@ -37,7 +37,7 @@ GITHUB = {
         "workflows/retrain.yml",
     )
 }
-GITLAB = {".gitlab-ci.yml"}
+GITLAB = {".gitlab-ci.yml", ".gitlab/CODEOWNERS", ".gitlab/merge_request_templates/Default.md"}
 MANIFESTS = {f"k8s/{name}.yaml" for name in ("api", "jobs", "kustomization", "network", "storage")}
 CLUSTER = {*MANIFESTS, "k8s/Dockerfile", "k8s/Dockerfile.dockerignore"}
 LEFT_BY = {
