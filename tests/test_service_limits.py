@@ -337,15 +337,11 @@ def test_small_requests_are_answered_while_large_ones_wait(small: Project) -> No
 
 
 def test_past_the_deadline_is_504_and_nothing_of_it_is_logged(small: Project) -> None:
-    rows = 200_000
-    env = {"SERVICE_TIMEOUT_S": "0.7", "SERVICE_MAX_ROWS": str(rows), "SERVICE_MAX_BODY_BYTES": str(64 * MIB)}
+    rows = 300_000  # take seconds to answer, and a fraction of one to arrive
+    env = {"SERVICE_TIMEOUT_S": "1", "SERVICE_MAX_ROWS": str(rows), "SERVICE_MAX_BODY_BYTES": str(64 * MIB)}
     with serving(small, env=env) as service:
-        answers = [ask(service, "/predict", body_of(service, rows), timeout=60) for _ in range(3)]
-        counts = Counter(answer.status for answer in answers)
-        print(f"{rows:,} rows in 0.7 s: {dict(counts)}")
-        assert set(counts) <= {504, 408, 503}
-        assert counts[504]
-        assert all(answer.error for answer in answers)
+        answer = ask(service, "/predict", body_of(service, rows), timeout=60)
+        assert (answer.status, answer.error) == (504, "no answer within 1 s; send fewer rows at once")
         until(lambda: ask(service, "/predict", body_of(service, 1000)).status == 200, "the next answers", seconds=60)
         assert len(logged(small)) == 1000
 

@@ -52,6 +52,7 @@ def until(ask, path, fits):
     end = time.monotonic() + DEADLINE_S
     while not fits(answer := ask("GET", path)):
         assert time.monotonic() < end, answer
+        time.sleep(0.01)  # asked without a pause, the thread that loads a bundle would hardly get the interpreter
     return answer
 
 
