@@ -1,6 +1,7 @@
 """What DVC, stages and checks cost: a cold and an unchanged `dvc repro`, each against the least that does the same.
 
-Everything is timed in one run on one machine, the sides taking turns, and reported as medians and ratios.
+Everything is timed in one run on one machine, the sides taking turns. A ratio is the median over turns of one side's
+seconds to the other's: neighbours on a machine slow both.
 """
 
 import argparse
@@ -21,6 +22,7 @@ TEMPLATE = HERE.parent
 BARE = HERE / "bare.py"
 RESULTS = HERE / "results" / "repro.json"
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+SHORT = 5  # turns of the sides that take a second, in each round
 DVC_REPRO = ("-m", "dvc", "repro")
 
 
@@ -65,7 +67,7 @@ def commit(project: Path) -> None:
 
 
 def measure(runs: int, folder: Path) -> dict[str, list[float]]:
-    """Return the seconds of every side, `runs` of each, one side after the other."""
+    """Return the seconds of every side in turn: `runs` of the long ones, SHORT times as many of the others."""
     project = bake(folder / "baked")
     commit(project)
     run(project, "make", "setup")
@@ -86,7 +88,8 @@ def measure(runs: int, folder: Path) -> dict[str, list[float]]:
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(-1, runs):  # the first round warms caches and is thrown away
-        for name, (prepare, side) in sides.items():
+        for name in ("cold", "bare", *("unchanged", "empty", "bake") * SHORT):
+            prepare, side = sides[name]
             prepare()
             took = side()
             if number >= 0:
@@ -105,10 +108,9 @@ def baked(folder: Path) -> float:
 def summary(seconds: dict[str, list[float]]) -> dict[str, object]:
     """Return medians and the ratios that docs and targets speak of."""
     median = {name: round(statistics.median(taken), 3) for name, taken in seconds.items()}
-    ratios = {
-        "cold / bare": round(median["cold"] / median["bare"], 2),
-        "unchanged / empty": round(median["unchanged"] / median["empty"], 2),
-    }
+    pairs = {"cold / bare": ("cold", "bare"), "unchanged / empty": ("unchanged", "empty")}
+    turns = {name: [a / b for a, b in zip(*map(seconds.get, pair), strict=True)] for name, pair in pairs.items()}
+    ratios = {name: round(statistics.median(each), 2) for name, each in turns.items()}
     machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), "system": platform.system()}
     return {"machine": machine, "median_s": median, "ratios": ratios, "seconds": seconds}
 
