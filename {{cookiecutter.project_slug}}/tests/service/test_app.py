@@ -114,6 +114,7 @@ def test_what_is_not_there_is_refused_in_json_that_repeats_nothing(served):
     _, ask, _ = served
     wrong = [("GET", f"/v2/models/{MARKER}"), ("GET", f"/v2/models/{NAME}/versions/{MARKER}/ready")]
     wrong += [("POST", f"/v2/models/{MARKER}/infer"), ("GET", f"/{MARKER}"), ("POST", f"/{MARKER}")]
+    wrong += [("POST", "/predict/"), ("GET", "/v2/models/")]  # another path, and not led to the one without a slash
     for method, path in wrong:
         answer = ask(method, path)
         assert (answer.status, set(answer.json)) == (404, {"error"})
