@@ -27,7 +27,7 @@ ELSEWHERE = {
     "make simulate && make monitor && make retrain": "tests/test_loop.py",
     "git clone <this repository> && cd <its folder>": "tests/test_reproducible.py",
 }
-SOMETIMES = ("demo/", "data/raw", ".dvc/config.local", "requirements/remote.lock")  # by what somebody did or answered
+SOMETIMES = ("demo/", "data/raw", ".dvc/config.local", "requirements/remote.lock", ".gitlab/")  # by what somebody did or answered
 
 
 def commands(page: Path) -> list[str]:
