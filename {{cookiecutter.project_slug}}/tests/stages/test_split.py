@@ -45,9 +45,16 @@ def test_a_third_of_three_weeks_is_a_week_by_0_3333_too():
     assert days(test) == 7
 
 
-def test_the_newest_batch_is_the_one_with_the_newest_row_whatever_its_place():
+def test_the_newest_batch_is_the_one_with_the_newest_rows_whatever_its_place():
     history, back = batch("2024-01-01", 90, 0), batch("2024-04-01", 31, 1)
     assert days(split([back, history], BINARY, p())[1]) == 10
+
+
+def test_a_row_of_a_wrong_clock_makes_its_batch_no_newer():
+    history, back = batch("2024-01-01", 90, 0), batch("2024-04-01", 31, 1)
+    history.loc[0, "day"] = pd.Timestamp("2999-01-01")
+    _, test = split([history, back], BINARY, p())
+    assert str(test["day"].min().date()) == "2024-04-22"
 
 
 def test_the_test_set_covers_at_most_max_test_days():

@@ -36,8 +36,12 @@ def split(batches: list[pd.DataFrame], contract: Contract, p: SplitParams) -> tu
 
 
 def _first_day(batches: list[pd.Series], p: SplitParams) -> pd.Timestamp:
-    """Return where the test days start: a share of the newest batch's days, further back while rows are few."""
-    newest = np.sort(max(batches, key=lambda times: times.max()).dt.floor("D").unique())
+    """Return where the test days start: a share of the newest batch's days, further back while rows are few.
+
+    The newest batch is the one whose latest rows are, but for the last in a hundred: a wrong clock does not make one.
+    """
+    batch = max(batches, key=lambda times: times.quantile(0.99, interpolation="lower"))
+    newest = np.sort(batch.dt.floor("D").unique())
     days = min(max(1, round(len(newest) * p.test_share)), p.max_test_days)  # a third of 21 is 7, by 0.3333 too
     per_day = pd.concat(batches).dt.floor("D").value_counts().sort_index()
     enough = per_day[::-1].cumsum() >= p.min_test_rows
