@@ -109,7 +109,9 @@ def test_a_cell_becomes_what_a_request_would_carry(cell, kind, value):
         ("rows.csv", "", "cannot be read"),
         ("rows.csv", "label,output\n", "holds no rows"),
         ("rows.csv", "label\n1\n", "column 'output' is missing"),
-        ("rows.csv", "label,output\n1,2,3\n", "more cells than its header"),
+        ("rows.csv", "label,output\n1,2,3\n", "line 2 has 3 cells, its header 2"),
+        ("rows.csv", "label,output\n1,2\n1\n", "line 3 has 1 cells, its header 2"),
+        ("rows.csv", "label,label\n1,2\n", "names a column twice"),
         ("rows.csv", 'label,output\n"1,2\n', "cannot be read"),
     ],
 )

@@ -124,7 +124,7 @@ def test_what_is_not_there_is_refused_in_json_that_repeats_nothing(served):
         assert (answer.status, answer.json) == (405, {"error": "this path has no such method"})
 
 
-@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD", b"\xff", b'{"decision": ', b"{}"])
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD", b"\xff", b'{"decision": ', b"{}", b"[1]"])
 def test_a_spoilt_report_costs_the_page_and_prometheus_nothing_else(folder, content):
     version = promote_numbers(folder / "models", 1.0)
     beside = folder / "models/versions" / version

@@ -101,17 +101,13 @@ def plan(wanted: Wanted) -> Plan:
         UserError: it is no table that a model can be made from; the sentence says what and where.
     """
     p, table = _table(wanted.data)
-    for role, name in (
-        ("TARGET", wanted.target),
-        ("TIME", wanted.time),
-        ("ID", wanted.id),
-        *(("KEEP", n) for n in wanted.kept),
-    ):
+    named = [("TARGET", wanted.target), ("TIME", wanted.time), ("ID", wanted.id)]
+    for role, name in named + [("KEEP", kept) for kept in wanted.kept]:
         if name is not None and name not in table.column_names:
             near = get_close_matches(name, table.column_names, 1)
             told = f"did you mean {near[0]!r}?" if near else f"its columns are {', '.join(table.column_names[:20])}"
             raise UserError(f"{wanted.data} has no column {name!r}, which {role} names; {told}")
-    special = [name for name in (wanted.target, wanted.time, wanted.id) if name]
+    special = [name for _, name in named if name]
     if len({*special}) < len(special):
         raise UserError(f"TARGET, TIME and ID name {', '.join(map(repr, special))}; name another column by each")
     found = {c.name: c for c in columns(table, p, wanted.time)}
@@ -403,11 +399,8 @@ def _stream(rows: pd.DataFrame, contract: Contract, p: TableParams) -> tuple[Tab
     begin = min(max(begin, 2), len(per_day) - 1)
     first = per_day.index[begin]
     p = p.model_copy(update={"stream_from": f"{first:%Y-%m-%d}"})
-    return (
-        p,
-        begin,
-        [f"rows from {first:%Y-%m-%d} on are the stream that `make simulate` replays; training sees none of them"],
-    )
+    told = f"rows from {first:%Y-%m-%d} on are the stream that `make simulate` replays; training sees none of them"
+    return p, begin, [told]
 
 
 def _odd(found: dict[str, Column], contract: Contract, path: Path, p: TableParams) -> list[str]:

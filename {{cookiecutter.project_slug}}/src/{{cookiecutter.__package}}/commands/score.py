@@ -3,10 +3,12 @@
 Rows that break the contract go to a file beside the output, with their reasons. Both appear whole or not at all.
 """
 
+import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,18 +41,29 @@ def chunks(path: Path) -> Iterator[list[Row]]:
     """
     try:
         if path.suffix == ".csv":
-            with pd.read_csv(path, dtype=str, keep_default_na=False, chunksize=CHUNK_ROWS) as frames:
-                for frame in frames:
-                    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first cells for an index
-                        raise ValueError("its rows have more cells than its header")
-                    yield [{str(name): cell for name, cell in row.items()} for row in frame.to_dict("records")]
+            rows = lines(path)
+            while chunk := list(islice(rows, CHUNK_ROWS)):
+                yield chunk
         elif path.suffix == ".parquet":
             for batch in pq.ParquetFile(path).iter_batches(CHUNK_ROWS):
                 yield batch.to_pylist()
         else:
             raise UserError(f"{path}: a file to score ends in .csv or .parquet")
-    except (ValueError, pa.ArrowException) as error:
+    except (ValueError, csv.Error, pa.ArrowException) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def lines(path: Path) -> Iterator[Row]:
+    """Yield the lines of a CSV file; pandas would fill up a short one."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        cells = csv.reader(file, strict=True)
+        header = next(cells, [])
+        if len({*header}) < max(len(header), 1):
+            raise ValueError("it has no header, or one that names a column twice")
+        for row in filter(None, cells):
+            if len(row) != len(header):
+                raise ValueError(f"line {cells.line_num} has {len(row)} cells, its header {len(header)}")
+            yield dict(zip(header, row, strict=True))
 
 
 def plain(value: Any, kind: str) -> Any:
@@ -98,9 +111,8 @@ class Scorer:
         scored = []
         for (number, row), fine, *answer in answers:
             if fine:
-                scored.append(
-                    number | {name: row.get(name) for name in self.kept} | dict(zip(found, answer, strict=True))
-                )
+                kept = {name: row.get(name) for name in self.kept}
+                scored.append(number | kept | dict(zip(found, answer, strict=True)))
             else:
                 bad.append(number | {"reason": "the model has no finite answer", **rows[number["row_number"] - first]})
         return scored, bad

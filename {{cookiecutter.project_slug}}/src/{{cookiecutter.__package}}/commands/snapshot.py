@@ -26,11 +26,8 @@ from .. import UserError, pulled, read_json, read_rows, tell, write
 from ..contract import NULLABLE
 from ..params import MonitorParams, load
 
-LOGS, PRODUCTION, VERSIONS = (
-    Path(os.environ.get("SERVICE_LOG_DIR") or "logs"),
-    Path("data/production"),
-    Path("models/versions"),
-)
+LOGS = Path(os.environ.get("SERVICE_LOG_DIR") or "logs")
+PRODUCTION, VERSIONS = Path("data/production"), Path("models/versions")
 ARROW = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_()}
 LABELS = {bool: "boolean", int: "Int64", str: "str"}
 BLOCK_BYTES = 2**24  # longer than any line
@@ -39,7 +36,7 @@ Contract = dict[str, Any]
 
 
 def predictions(log: Path, known: dict[str, Contract]) -> tuple[dict[str, pd.DataFrame], int]:
-    """Return version -> rows of one segment, and how many lines are of versions that are not known.
+    """Return version -> rows of one segment, and how many lines are of no known version.
 
     A last line without its end is still being written, or was never whole.
 
@@ -189,7 +186,7 @@ def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = 
     told = [f"{counts['new']:,} new predictions and {counts['labelled']:,} new labels; {counts['rows']:,} on record"]
     told += [f"{counts['corrected']:,} labels corrected"] if counts["corrected"] else []
     told += [f"{len(said) - counts['matching']:,} labels match no prediction"] if len(said) > counts["matching"] else []
-    told += [f"{unknown:,} lines are of versions that models/versions lacks"] if unknown else []
+    told += [f"{unknown:,} lines are no predictions, or of versions that models/versions lacks"] if unknown else []
     return "; ".join(told + ([f"{removed} old files removed"] if removed else []))
 
 

@@ -110,9 +110,10 @@ class Service:
 def _read(path: Path) -> Any:
     """Return what a file holds that the answers do not depend on, None where it is not there or spoilt."""
     try:
-        return read_json(path) if path.suffix == ".json" else path.read_text("utf-8")
+        found = read_json(path) if path.suffix == ".json" else path.read_text("utf-8")
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict | str) else None
 
 
 def page() -> Response:
