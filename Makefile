@@ -3,6 +3,8 @@ export UV_PYTHON_DOWNLOADS = never
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 CODE := hooks tests scripts $(wildcard benchmarks)
 PROJECT := {{cookiecutter.project_slug}}
+# A file of tests stays in one process; each process builds projects of its own.
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PINNED := --quiet --universal --generate-hashes --no-header --no-emit-index-url --no-annotate
 # The entries of the second lock whose package is not in the first.
 NOT_IN := awk '/^[a-z0-9]/ { split($$1, pin, "=="); keep = FNR != NR && !(pin[1] in base); if (FNR == NR) base[pin[1]] } keep'
@@ -24,7 +26,8 @@ demo: bake  ## bake, install, run the whole pipeline, serve its model, ask it ab
 	@.venv/bin/python scripts/demo.py demo/flight-delays
 
 test: setup  ## run the tests that need no container engine; ARGS="-k hooks" runs some
-	.venv/bin/pytest $(ARGS)
+	.venv/bin/pytest $(or $(ARGS),-m "not docker and not alone" $(PARALLEL))
+	$(if $(ARGS),,.venv/bin/pytest -m alone)
 
 test-docker: bake  ## run those that need one, with Compose; ARGS="-k killed" runs some
 	$${ENSURE_DOCKER:-:} $$(sed -n 's/^FROM \([^ ]*\).*/\1/p; s/^ *image: //p' demo/*/Dockerfile demo/*/compose.yaml | sort -u)

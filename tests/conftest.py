@@ -17,9 +17,24 @@ FAST = (
 )  # seconds; the others run whole pipelines
 
 
+ALONE = (
+    "test_faults",
+    "test_hostile",
+    "test_loop",
+    "test_page",
+    "test_service_bundles",
+    "test_service_faults",
+    "test_service_limits",
+)  # they load the machine or look at clocks; the others run beside each other
+
+
+@pytest.hookimpl(tryfirst=True)  # before what `-m` chooses by
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Run the fast modules first."""
+    """Run the fast modules first, and mark those that run alone."""
     items.sort(key=lambda item: item.module.__name__ not in FAST)
+    for item in items:
+        if item.module.__name__ in ALONE:
+            item.add_marker("alone")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
