@@ -27,7 +27,8 @@ ELSEWHERE = {
     "make simulate && make monitor && make retrain": "tests/test_loop.py",
     "git clone <this repository> && cd <its folder>": "tests/test_reproducible.py",
 }
-SOMETIMES = ("demo/", "data/raw", ".dvc/config.local", "requirements/remote.lock", ".gitlab/")  # by what somebody did or answered
+# By what somebody did or answered.
+SOMETIMES = ("demo/", "data/raw", ".dvc/config.local", "requirements/remote.lock", ".gitlab/")
 
 
 def commands(page: Path) -> list[str]:
