@@ -1,13 +1,15 @@
 """What DVC, stages and checks cost: a cold and an unchanged `dvc repro`, each against the least that does the same.
 
-Everything is timed in one run on one machine, the sides taking turns. A ratio is the median over turns of one side's
-seconds to the other's: neighbours on a machine slow both.
+Everything is timed in one run on one machine, the sides of a turn in an order drawn anew: who runs second finds what
+the first left in the caches. A ratio is the median over turns of one side's seconds to the other's: neighbours slow
+both.
 """
 
 import argparse
 import json
 import os
 import platform
+import random
 import shutil
 import statistics
 import subprocess
@@ -22,7 +24,7 @@ TEMPLATE = HERE.parent
 BARE = HERE / "bare.py"
 RESULTS = HERE / "results" / "repro.json"
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-SHORT = 5  # turns of the sides that take a second, in each round
+ROUND = (("cold", "bare"), *(("unchanged", "empty", "bake"),) * 5)  # its turns; what takes a second has more of them
 DVC_REPRO = ("-m", "dvc", "repro")
 
 
@@ -67,7 +69,7 @@ def commit(project: Path) -> None:
 
 
 def measure(runs: int, folder: Path) -> dict[str, list[float]]:
-    """Return the seconds of every side in turn: `runs` of the long ones, SHORT times as many of the others."""
+    """Return the seconds of every side in turn: `runs` of the long ones, five times as many of the others."""
     project = bake(folder / "baked")
     commit(project)
     run(project, "make", "setup")
@@ -87,8 +89,9 @@ def measure(runs: int, folder: Path) -> dict[str, list[float]]:
         "bake": (lambda: shutil.rmtree(folder / "again", ignore_errors=True), lambda: baked(folder / "again")),
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
+    chance = random.Random(7)
     for number in range(-1, runs):  # the first round warms caches and is thrown away
-        for name in ("cold", "bare", *("unchanged", "empty", "bake") * SHORT):
+        for name in (name for turn in ROUND for name in chance.sample(turn, len(turn))):
             prepare, side = sides[name]
             prepare()
             took = side()
