@@ -45,7 +45,8 @@ SIDES = {
     "bentoml": "BentoML",
 }
 CONSTANT = ("constant", "bare")
-QUICK = ("--no-proxy-headers", "--no-access-log", "--log-level", "warning")  # as `make serve` has it
+# as `make serve` has it
+QUICK = ("--no-proxy-headers", "--no-access-log", "--no-server-header", "--log-level", "warning")
 BENTOML = ("bentoml==1.4.39", "uvicorn[standard]")  # and the project's own versions of:
 SHARED = ("numpy", "pandas", "scikit-learn", "skops")
 CORES = sorted(os.sched_getaffinity(0))

@@ -42,9 +42,13 @@ def test_a_date_becomes_days_month_weekday_and_hour(moment, days, month, weekday
 
 
 def test_numbers_are_rounded_to_float32_and_beyond_it_infinite():
-    found = numbers("number", [0.1, 16777217.0, 1e300])
-    assert found.dtype == np.float32
-    assert found.ravel().tolist() == [float(np.float32(0.1)), 16777216.0, np.inf]
+    drawn = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 10_000).tolist()
+    values = [0.1, 16777217.0, 1e300, 2**53 + 1, *drawn]
+    for column in (values, pd.Series(values)):
+        found = numbers("number", column)
+        assert found.dtype == np.float32
+        assert found[:3, 0].tolist() == [float(np.float32(0.1)), 16777216.0, np.inf]
+        np.testing.assert_array_equal(found[3:, 0], np.array(values[3:], dtype=np.float64).astype(np.float32))
 
 
 @pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION])

@@ -9,6 +9,7 @@ manifest.json   SHA-256 of each of these; the first 12 digits of its own are the
 
 import os
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +47,20 @@ class Bundle:
     def answers(self, scores: NDArray[np.float64]) -> dict[str, list[Any]]:
         """Return `prediction` and, of classes, `probability`: of the positive class, or of many classes one each."""
         task, classes = self.contract["task"], self.contract["classes"]
+        rows = scores.tolist()
         if task == "regression":
-            return {"prediction": scores.tolist()}
-        best = scores[:, 1] >= self.contract["threshold"] if task == "binary" else scores.argmax(axis=1)
-        each = [dict(zip(map(str, classes), row, strict=True)) for row in scores.tolist()] if task != "binary" else None
-        return {"prediction": [classes[int(k)] for k in best], "probability": each or scores[:, -1].tolist()}
+            return {"prediction": rows}
+        if task == "binary":
+            threshold, probability = self.contract["threshold"], [row[1] for row in rows]
+            return {"prediction": [classes[p >= threshold] for p in probability], "probability": probability}
+        names = [str(name) for name in classes]
+        best = [classes[row.index(max(row))] for row in rows]
+        return {"prediction": best, "probability": [dict(zip(names, row, strict=True)) for row in rows]}
 
 
 def finite(scores: NDArray[np.float64]) -> list[bool]:
     """Return for each row whether the model had a finite answer to it."""
-    return [bool(fine) for fine in np.isfinite(scores.reshape(len(scores), -1).sum(axis=1))]
+    return [isfinite(sum(row)) for row in scores.reshape(len(scores), -1).tolist()]
 
 
 def tensors(numbers: NDArray[Any], texts: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -45,13 +45,18 @@ def encode(features: Sequence[Mapping[str, Any]], columns: Columns) -> tuple[NDA
             texts.append(_texts(values))
         elif feature["type"] == "datetime":
             numbers += _parts(values)
-        else:  # of a request's lists one array is made at once
+        else:
             numbers.append(values if isinstance(values, list) else np.asarray(values, dtype=np.float64))
     rows = len((numbers or texts)[0])
-    matrix = np.array(numbers, dtype=np.float64).reshape(-1, rows).T
-    words = np.array(texts, dtype=object).reshape(-1, rows).T
     with np.errstate(over="ignore"):
-        return matrix.astype(np.float32, order="C"), words
+        if all(isinstance(column, list) for column in numbers + texts):  # a request, where each call of NumPy counts
+            return _matrix(numbers, rows, np.float32), _matrix(texts, rows, object)
+        words = np.array(texts, dtype=object).reshape(-1, rows).T
+        return np.array(numbers, dtype=np.float64).reshape(-1, rows).T.astype(np.float32, order="C"), words
+
+
+def _matrix(columns: list[list[Any]], rows: int, dtype: Any) -> NDArray[Any]:
+    return np.array([*zip(*columns, strict=True)] if columns else [()] * rows, dtype=dtype)
 
 
 def _texts(values: Any) -> Any:

@@ -183,7 +183,8 @@ def test_values_beyond_what_training_saw_are_counted(tmp_path):
         "built": ["2020-01-01", None, "1000-01-01", "2020-01-01"],
         "input: size": [5, 5.1, None, -1e30],
     }
-    scores, outside = model.scores(columns)
-    assert outside == {"texts": 2, "input: size": 2}
+    scores, encoded = model.scores(columns)
+    _, within = model.scores({name: values[:1] for name, values in columns.items()})
     assert scores.shape == (4,)
-    assert model.scores({name: values[:1] for name, values in columns.items()})[1] == {}
+    assert model.outside([within]) == {}
+    assert model.outside([encoded, within, encoded]) == {"texts": 4, "input: size": 4}

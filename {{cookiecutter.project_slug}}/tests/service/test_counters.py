@@ -6,8 +6,8 @@ from {{ cookiecutter.__package }}.service.counters import Counters
 
 def test_requests_answered_together_are_counted_one_by_one():
     counters = Counters()
-    counters.answered("demo", "v1", requests=3, rows=5, seconds=0.002)
-    counters.answered("demo", "v1", requests=1, rows=1, seconds=0.3)
+    counters.answered("demo", "v1", rows=5, seconds=[0.002, 0.002, 0.002])
+    counters.answered("demo", "v1", rows=1, seconds=[0.3])
     assert metric(counters, "model_infer_request_success_total", model="demo", version="v1") == 4
     assert metric(counters, "model_predictions_total", version="v1") == 6
     assert metric(counters, "request_predict_seconds_count") == 4

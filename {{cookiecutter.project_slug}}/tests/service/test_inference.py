@@ -121,6 +121,7 @@ def test_a_row_without_a_finite_answer_refuses_its_own_request_and_leaves_no_lin
     with inference_in(tmp_path) as inference:
         first, refused, last = together(inference, *((model, body, model.protocol.read) for body in bodies))
         assert [line["features"]["wide"] for line in logged(inference.log.folder)] == [1, 3, 4]
+        inference.count()
         assert metric(inference.counters, "model_predictions_total", version=model.version) == 3
         success = {"model": "demo", "version": model.version}
         assert metric(inference.counters, "model_infer_request_success_total", **success) == 2

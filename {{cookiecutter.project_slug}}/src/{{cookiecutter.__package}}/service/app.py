@@ -203,6 +203,7 @@ def create_app(settings: Settings) -> Guard:
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         guard.flush()
+        service.inference.count()
         service.counters.decision.clear()
         if decision := (service.report("drift.json") or {}).get("decision"):
             service.counters.decision.labels(decision).set(1)

@@ -17,6 +17,7 @@ from .settings import Settings
 
 LOOK_S = 0.25
 EXAMPLES = 3  # of the golden rows
+Encoded = tuple[NDArray[np.float32], NDArray[np.object_]]  # as `encode` returns it
 logger = logging.getLogger(__name__)
 
 
@@ -37,16 +38,21 @@ class Model:
             f.get("seen") or (-np.inf, np.inf) for f, count in zip(numbers, width, strict=True) for _ in range(count)
         ]
         self.low, self.high = np.asarray(seen, dtype=np.float32).reshape(-1, 2).T
-        self.known = {f["name"]: frozenset([*f["categories"], None]) for f in self.features if f["unknown"] == "accept"}
+        texts = [f for f in self.features if f["type"] == "category"]
+        self.known = {k: (f["name"], {*f["categories"], ""}) for k, f in enumerate(texts) if f["unknown"] == "accept"}
 
-    def scores(self, columns: dict[str, list[Any]]) -> tuple[NDArray[np.float64], dict[str, int]]:
-        """Return the scores, and how many values of which feature lie beyond what training saw."""
-        numbers, texts = encode(self.features, columns)
-        outside = {name: sum(x not in known for x in columns[name]) for name, known in self.known.items()}
-        beyond = (numbers < self.low) | (numbers > self.high)
-        if beyond.any():
-            outside |= dict(zip(self.numbers, beyond.sum(axis=0).tolist(), strict=True))
-        return self.bundle.run(numbers, texts), {name: count for name, count in outside.items() if count}
+    def scores(self, columns: dict[str, list[Any]]) -> tuple[NDArray[np.float64], Encoded]:
+        """Return the scores, and what the model saw."""
+        encoded = encode(self.features, columns)
+        return self.bundle.run(*encoded), encoded
+
+    def outside(self, encoded: list[Encoded]) -> dict[str, int]:
+        """Return how many values of which feature lie beyond what training saw."""
+        numbers, texts = map(np.concatenate, zip(*encoded, strict=True))
+        beyond = ((numbers < self.low) | (numbers > self.high)).sum(axis=0).tolist()
+        found = dict(zip(self.numbers, beyond, strict=True))
+        found |= {name: sum(text not in known for text in texts[:, k]) for k, (name, known) in self.known.items()}
+        return {name: count for name, count in found.items() if count}
 
 
 class NoneYet(UserError):  # noqa: N818  nothing went wrong

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pydantic_core import to_json
 
 from ..bundle import finite
-from .champion import Model
+from .champion import Encoded, Model
 from .counters import Counters
 from .prediction_log import Segments
 from .process_log import now
@@ -22,16 +22,17 @@ from .settings import Settings
 
 LARGE_BYTES = 32 * 1024
 LONELY_TURNS = 8
+COUNT_S = 0.005
 Read = Callable[[bytes], Question]
 
 
 class Found(NamedTuple):
-    """What some requests came to: an answer or a refusal for each, the lines of the log, and what is counted."""
+    """What some requests came to: an answer or a refusal for each, the lines of the log, and what is to be counted."""
 
     answers: list[bytes | Exception]
     lines: bytes
     rows: int
-    outside: dict[str, int]
+    encoded: Encoded
     seconds: float
 
 
@@ -41,7 +42,7 @@ def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
     columns = questions[0].columns
     if len(questions) > 1:
         columns = {name: [x for question in questions for x in question.columns[name]] for name in columns}
-    scores, outside = model.scores(columns)
+    scores, encoded = model.scores(columns)
     count = len(scores)
     seconds = perf_counter() - begun
     fine = finite(scores)
@@ -65,7 +66,7 @@ def answer(model: Model, questions: Sequence[Question], name: str) -> Found:
             answers.append(to_json(model.protocol.write_tensors(question, part, name, model.version)))
         else:
             answers.append(to_json({"model_version": model.version, "predictions": each[begin:end]}))
-    return Found(answers, b"\n".join([*lines, b""]), len(lines), outside, seconds)
+    return Found(answers, b"\n".join([*lines, b""]), len(lines), encoded, seconds)
 
 
 def _only(answers: list[bytes | Exception]) -> bytes:
@@ -81,6 +82,7 @@ class Inference:
         self.name, self.settings, self.counters, self.log = name, settings, counters, log
         self.thread = ThreadPoolExecutor(1)
         self.waiting = 0
+        self.uncounted: list[tuple[Model, Found]] = []
         self.arrived, self.lonely = 0, 0
         self.batch: list[tuple[Model, Question, asyncio.Future[bytes]]] = []
 
@@ -95,10 +97,12 @@ class Inference:
                 return await self._answer_large(model, body, read)
             question, loop = read(body), asyncio.get_running_loop()
             self.arrived += 1
-            if self.arrived == 1:
-                loop.call_soon(self._end_turn)
             if self.lonely > LONELY_TURNS:
+                if self.arrived == 1:
+                    loop.call_soon(self._end_turn)
                 return _only(self._settle(model, answer(model, [question], self.name)))
+            if self.arrived == 1:  # one turn on, the answers of before have been sent, and more has come in
+                loop.call_soon(loop.call_soon, self._end_turn)
             future: asyncio.Future[bytes] = loop.create_future()
             self.batch.append((model, question, future))
             return await future
@@ -107,7 +111,7 @@ class Inference:
             raise
 
     def _end_turn(self) -> None:
-        """Answer what waits, at the end of a turn of the event loop. Requests that keep coming singly do not wait."""
+        """Answer what waits, after a turn or two of the event loop. Requests that keep coming singly do not wait."""
         self.lonely, self.arrived = (self.lonely + 1 if self.arrived == 1 else 0), 0
         batch, self.batch = self.batch, []
         for model in dict.fromkeys(model for model, _, _ in batch):  # one, unless a swap came between
@@ -140,11 +144,20 @@ class Inference:
         return _only(self._settle(model, found))
 
     def _settle(self, model: Model, found: Found) -> list[bytes | Exception]:
-        """Write the log and count, before anything is acknowledged."""
+        """Write the log before anything is acknowledged; to be counted can wait."""
         if found.rows and not self.log.append(found.lines):
             self.counters.dropped.labels(self.log.kind).inc(found.rows)
-        answered = sum(isinstance(one, bytes) for one in found.answers)
-        self.counters.answered(self.name, model.version, answered, found.rows, found.seconds)
-        for name, count in found.outside.items():
-            self.counters.outside.labels(name).inc(count)
+        self.uncounted.append((model, found))
+        if len(self.uncounted) == 1:
+            asyncio.get_running_loop().call_later(COUNT_S, self.count)
         return found.answers
+
+    def count(self) -> None:
+        """Count what the last moments answered: one by one that costs as much as the model."""
+        uncounted, self.uncounted = self.uncounted, []
+        for model in dict.fromkeys(model for model, _ in uncounted):
+            mine = [found for of, found in uncounted if of is model]
+            seconds = [found.seconds for found in mine for one in found.answers if isinstance(one, bytes)]
+            self.counters.answered(self.name, model.version, sum(found.rows for found in mine), seconds)
+            for name, count in model.outside([found.encoded for found in mine]).items():
+                self.counters.outside.labels(name).inc(count)

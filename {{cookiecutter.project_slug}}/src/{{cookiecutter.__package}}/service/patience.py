@@ -57,6 +57,11 @@ class Patience(HttpToolsProtocol):
         self.head_bytes = 0
         super().on_body(body)
 
+    def on_message_complete(self) -> None:
+        """Tell the guard that it need not wait for the body."""
+        self.scope["arrived"] = True  # type: ignore[typeddict-unknown-key]  # for the guard
+        super().on_message_complete()
+
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks whether to stay
         """Answer a whole request also to who will send no more, and hang up then."""
         if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:

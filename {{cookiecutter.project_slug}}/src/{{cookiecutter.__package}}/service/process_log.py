@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from threading import Thread
 
 WAITING = 10_000  # pieces; more are dropped
@@ -15,7 +16,12 @@ CLOSE_S = 2
 
 def stamp(seconds: float) -> str:
     """Return a moment as all logs write it: UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return f"{_second(int(seconds))}.{int(seconds % 1 * 1000):03d}+00:00"
+
+
+@lru_cache(2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def now() -> str:
