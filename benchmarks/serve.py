@@ -52,6 +52,7 @@ SHARED = ("numpy", "pandas", "scikit-learn", "skops")
 CORES = sorted(os.sched_getaffinity(0))
 SERVER, CLIENT = CORES[0], CORES[-1]
 CONNECTIONS, ROWS, STARTS, WARM_S = 16, 1000, 5, 0.5
+CALM = 3  # times as many rounds at half of full load: one hiccup of the machine decides a p99
 TOLERANCE = 1e-5  # of a probability
 READY_S, ANSWER_S = 60, 30  # after that a side has failed
 SPIN_S = 1e-4  # before a request is due: a process that sleeps until then wakes up too late
@@ -298,11 +299,14 @@ def measure(project: Path, folder: Path, chosen: list[str], rounds: int, seconds
             print(f"round {number + 1} of {rounds} done", file=sys.stderr)
         found["memory_mib"] = {name: usage(server)[1] for name, server in servers.items()}
         one = post("/predict", rows[:1])
+        pair = [name for name in ("ours", "constant") if name in servers]
+        for _ in range(CALM * rounds):
+            for name in pair:
+                half = statistics.median(found["requests_per_s"][name]) / 2
+                note("half_load_ms", name, load(servers[name].port, one, seconds, half)[2:])
         for _ in range(rounds):
-            for name in [name for name in ("ours", "constant") if name in servers]:
-                port, half = servers[name].port, statistics.median(found["requests_per_s"][name]) / 2
-                note("half_load_ms", name, load(port, one, seconds, half)[2:])
-                note("alone_per_s", name, load(port, one, seconds, connections=1).per_s)
+            for name in pair:
+                note("alone_per_s", name, load(servers[name].port, one, seconds, connections=1).per_s)
             if "ours" in servers:
                 done = load(servers["ours"].port, post("/predict", many), seconds)
                 note("rows_per_s", "ours", ROWS * done.per_s)

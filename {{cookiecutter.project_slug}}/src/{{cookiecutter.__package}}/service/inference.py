@@ -21,7 +21,7 @@ from .protocol import Question, Refusal, new_ids
 from .settings import Settings
 
 LARGE_BYTES = 32 * 1024
-LONELY_TURNS = 8
+LONELY_TURNS = 100
 COUNT_S = 0.005
 Read = Callable[[bytes], Question]
 
