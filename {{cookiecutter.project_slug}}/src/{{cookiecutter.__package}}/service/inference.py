@@ -21,8 +21,8 @@ from .protocol import Question, Refusal, new_ids
 from .settings import Settings
 
 LARGE_BYTES = 32 * 1024
-LONELY_TURNS = 100
-COUNT_S = 0.005
+LONELY_TURNS = 100  # of the event loop, each with one request, after which none waits for others
+COUNT_S = 0.005  # rarely enough to be cheap, often enough that no request waits for long
 Read = Callable[[bytes], Question]
 
 
