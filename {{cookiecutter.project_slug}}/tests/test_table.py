@@ -81,6 +81,16 @@ def test_parts_of_a_folder_stand_one_below_the_other(tmp_path):
         table.read(tmp_path, PLAIN)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_what_the_names_of_folders_say_is_a_column(tmp_path, kind):
+    for part in ("year=2023/place=New%20York", "year=2024/place=__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / part).mkdir(parents=True)
+        write = pd.DataFrame({"a": [part[5:9]]})
+        write.to_csv(tmp_path / part / "1", index=False) if kind == "csv" else write.to_parquet(tmp_path / part / "1")
+    found = table.read(tmp_path, PLAIN).to_pydict()
+    assert found == {"a": ["2023", "2024"], "year": ["2023", "2024"], "place": ["New York", None]}
+
+
 def test_days_in_integers_of_parquet_are_times(tmp_path):
     contract = Contract(task="regression", target="y", time="t", features=(Feature("x", "integer"),))
     pd.DataFrame({"t": [20240201, 20240131], "x": [1, 2], "y": [0.5, 1.5]}).to_parquet(tmp_path / "t.parquet")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ GREATEST = str(2**63 - 1)  # of the integers
 TRUTH = {"true": True, "false": False}
 EPOCHS = {"epoch seconds": "s", "epoch milliseconds": "ms"}
 MAGIC = b"PAR1"
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # as Spark and Arrow name such a folder
 BLOCK_BYTES = 2**24  # longer than any line
 FEW = 1000  # lines of a file that Python reads, where a sentence needs one
 
@@ -74,7 +76,7 @@ def named(table: pa.Table, path: Path) -> pa.Table:
 
 
 def read(path: Path, p: TableParams) -> pa.Table:
-    """Return the table, parts one below the other: texts of a CSV, typed columns of Parquet.
+    """Return the table, parts one below the other: texts of a CSV and of folders such as year=2024, else as typed.
 
     Raises:
         UserError: a part cannot be read, or has other columns than the first.
@@ -82,6 +84,10 @@ def read(path: Path, p: TableParams) -> pa.Table:
     tables: list[pa.Table] = []
     for part in parts(path):
         table = _parquet(part) if is_parquet(part) else _csv(part, p)
+        for key, _, value in (name.partition("=") for name in part.relative_to(path).parts[:-1]):  # year=2024/1.parquet
+            if value and key not in table.column_names:
+                text = None if value == NO_VALUE else unquote(value)
+                table = table.append_column(key, pa.array([text] * len(table), pa.string()))
         if tables and table.column_names != tables[0].column_names:
             other = {*table.column_names} ^ {*tables[0].column_names} or {"their order"}
             raise UserError(
