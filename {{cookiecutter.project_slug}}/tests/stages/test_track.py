@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 from bundles import fitted_bundle
 from rows import BINARY, valid_rows
@@ -61,3 +67,20 @@ def test_one_receipt_is_one_run_taken_up_where_it_was_cut_short(project):
     (run,) = client.search_runs([experiment])
     assert run.info.status == "FINISHED"
     assert len(models(client, experiment, run.info.run_id)) == 1
+
+
+def test_a_store_whose_making_was_killed_is_made_anew(project):
+    source = os.pathsep.join([str(Path(track.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    make = f"from {track.__name__} import connect; connect()"
+    process = subprocess.Popen([sys.executable, "-c", make], env=os.environ | {"PYTHONPATH": source})
+    draft, until = project / "mlflow.new.db/mlflow.db", time.monotonic() + 60
+    while not (draft.exists() and draft.stat().st_size) and time.monotonic() < until:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert draft.exists()
+    assert not track.STORE.exists()
+    connect()
+    assert track.STORE.exists()
+    assert not draft.parent.exists()

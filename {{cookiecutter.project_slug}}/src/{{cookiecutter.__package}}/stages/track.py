@@ -7,6 +7,7 @@ promoted version is registered, and the alias `champion` follows `models/champio
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 import warnings
 from pathlib import Path
@@ -55,8 +56,20 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
         if STORE.exists() and (home := _home(STORE)) and not home.is_relative_to(Path.cwd()):
             aside = STORE.rename(f"mlflow-{digest_json(str(home))[:6]}.db")
             say("track", f"{STORE} was made in another folder; it is kept as {aside}, and a new one is filled")
+        if not STORE.exists():
+            make_store()
         mlflow.set_tracking_uri(f"sqlite:///{STORE.absolute().as_posix()}")
     return mlflow.MlflowClient(), mlflow.set_experiment(NAME).experiment_id
+
+
+def make_store() -> None:
+    """Make the local store aside and move it: killed between two of its tables, MLflow would never go on with it."""
+    scratch = Path("mlflow.new.db")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    mlflow.MlflowClient(f"sqlite:///{scratch.absolute().as_posix()}/{STORE}").search_experiments()
+    (scratch / STORE).replace(STORE)
+    shutil.rmtree(scratch)
 
 
 def _home(store: Path) -> Path | None:
