@@ -83,10 +83,11 @@ def test_parts_of_a_folder_stand_one_below_the_other(tmp_path):
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_what_the_names_of_folders_say_is_a_column(tmp_path, kind):
-    for part in ("year=2023/place=New%20York", "year=2024/place=__HIVE_DEFAULT_PARTITION__"):
-        (tmp_path / part).mkdir(parents=True)
-        write = pd.DataFrame({"a": [part[5:9]]})
-        write.to_csv(tmp_path / part / "1", index=False) if kind == "csv" else write.to_parquet(tmp_path / part / "1")
+    for year, place in ("2023", "New%20York"), ("2024", "__HIVE_DEFAULT_PARTITION__"):
+        folder = tmp_path / f"year={year}" / f"place={place}"
+        folder.mkdir(parents=True)
+        write = pd.DataFrame({"a": [year]})
+        write.to_csv(folder / "1", index=False) if kind == "csv" else write.to_parquet(folder / "1")
     found = table.read(tmp_path, PLAIN).to_pydict()
     assert found == {"a": ["2023", "2024"], "year": ["2023", "2024"], "place": ["New York", None]}
 
