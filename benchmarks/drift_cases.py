@@ -167,7 +167,7 @@ def below(accuracy: float, windows: int, run: int) -> list[bool]:
     random = generator(f"labels {accuracy}", run)
     y, scores, block = answers(random, PROMISED_ROWS, ACCURACY)
     found = metrics.metrics("multiclass", y, scores, None, block, once(block, E.resamples, E.seed), E.level)
-    promise = {"accuracy": found["accuracy"]["value"]}
+    promise = {"accuracy": found["accuracy"]["value"], "rows": PROMISED_ROWS}
     promise["intervals"] = {"accuracy": [found["accuracy"]["low"], found["accuracy"]["high"]]}
     contract, p = {"task": "multiclass", "threshold": None, "classes": CLASSES}, P.model_copy(update={"margin": 0.0})
     judged = (answers(random, LABELLED_ROWS, accuracy) for _ in range(windows))

@@ -41,6 +41,13 @@ def test_a_batch_may_not_bear_the_name_of_the_history(tmp_path):
         labelled(tmp_path, BINARY)
 
 
+def test_two_files_of_one_batch_are_refused(tmp_path):
+    for name in ("october.parquet", "october.pq"):
+        valid_rows(BINARY, 3).to_parquet(tmp_path / name)
+    with pytest.raises(UserError, match=r"october.pq is the second file of batch 'october'; rename it"):
+        labelled(tmp_path, BINARY)
+
+
 def test_history_stream_and_returned_rows_are_written_and_counted(tmp_path):
     rows, outs = valid_rows(BINARY, 5), (tmp_path / "batches", tmp_path / "stream/stream.parquet", tmp_path / "r.json")
     told = save(rows, pd.Series([False] * 3 + [True] * 2), {"october": rows[:1]}, {"read": 5}, *outs)

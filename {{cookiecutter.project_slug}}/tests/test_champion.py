@@ -2,7 +2,7 @@ from threading import Thread
 
 import pytest
 
-from {{ cookiecutter.__package }} import write_json
+from {{ cookiecutter.__package }} import UserError, write_json
 from {{ cookiecutter.__package }}.champion import lineage, move, read
 
 NOBODY = {"version": None, "previous": None, "blocked": []}
@@ -24,6 +24,13 @@ def test_a_move_writes_what_it_is_given(pointer):
     moved = {"version": "b", "previous": "a", "blocked": ["x"]}
     assert move(pointer, NOBODY, moved)
     assert read(pointer) == moved
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< HEAD\n{}", '{"version": null, "previous": null}', '{"version": 3}'])
+def test_a_pointer_that_a_merge_broke_is_one_sentence(pointer, content):
+    pointer.write_text(content)
+    with pytest.raises(UserError, match="is no JSON object of version, previous, blocked; `git checkout"):
+        read(pointer)
 
 
 def test_a_move_from_what_is_no_longer_there_does_nothing(pointer):

@@ -19,6 +19,8 @@ def contract(**changes):
         ({"type": "number", "range": (2, 1)}, "'x' has range (2, 1)"),
         ({"type": "category", "categories": ("a",), "range": (1, 2)}, "'x' has range (1, 2)"),
         ({"type": "number", "range": (5,)}, "'x' has range (5,)"),
+        ({"type": "number", "range": (None, 5)}, "'x' has range (None, 5)"),
+        ({"type": "number", "range": 5}, "'x' has range 5"),
         ({"type": "category"}, "'x' lists no categories"),
         ({"type": "category", "categories": "abc"}, "'x' has categories 'abc'"),
         ({"type": "category", "categories": (1, 2)}, "'x' has categories (1, 2)"),

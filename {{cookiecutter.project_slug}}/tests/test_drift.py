@@ -55,6 +55,16 @@ def test_a_category_never_seen_before_is_counted_and_pooled_with_the_rare_ones(r
     assert f"{rows} rows with a category that training never saw" in sentence(found, "category")
 
 
+def test_many_rare_categories_drift_among_themselves_and_not_by_chance():
+    names = np.array([f"shop {k}" for k in range(200)])
+    random, reference, now = np.random.default_rng(0), valid_rows(BINARY, 5000), valid_rows(BINARY, 2000, seed=1)
+    reference[ORIGIN] = pd.Series(random.choice(names, 5000), dtype="str")
+    now[ORIGIN] = pd.Series(random.choice(names, 2000), dtype="str")
+    assert statuses(now, reference)[ORIGIN] == "ok"
+    now[ORIGIN] = pd.Series(random.choice(names[:20], 2000), dtype="str")
+    assert statuses(now, reference)[ORIGIN] == "drift"
+
+
 def test_a_missing_share_that_grew_is_a_finding_of_its_own():
     now = valid_rows(BINARY, 1000, seed=1)
     now.loc[::8, LENGTH] = np.nan
@@ -119,7 +129,7 @@ def test_the_page_shows_the_columns_that_could_be_judged_by_the_numbers_of_the_r
     theirs = [float(one["value"]) for one in Report(metrics).run(data[1], data[0]).dict()["metrics"]]
     ours = [
         difference(plain(sides[0][name], common), plain(sides[1][name], common), common is not None)[1]
-        for name, common in ((LENGTH, None), (ORIGIN, pd.Index(["a", "b", "c"])))
+        for name, common in ((LENGTH, None), (ORIGIN, pd.Series(0.3, ["a", "b", "c"])))
     ]
     assert theirs[0] == pytest.approx(ours[0], abs=1e-6)
     assert theirs[1] == pytest.approx(ours[1] * np.log(2) ** 0.5, abs=1e-6)  # its distance has base e

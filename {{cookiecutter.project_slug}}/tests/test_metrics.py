@@ -8,7 +8,7 @@ from {{ cookiecutter.__package }}.metrics import (
     auc,
     baseline_scores,
     blocks,
-    calibration_error,
+    calibration_gaps,
     content,
     draws,
     encode_target,
@@ -75,13 +75,13 @@ def test_calibration_error_by_hand():
     # 0.1 to 0.2: four rows, predicted 0.15, one in four hits; 0.8 to 0.9: two rows, predicted 0.85, both hit
     y, p = np.array([1, 0, 0, 0, 1, 1]), np.array([0.15] * 4 + [0.85] * 2)
     block = np.arange(6)
-    found = calibration_error("binary", y, np.column_stack([1 - p, p]), block, draws(block, 100, 0))[0]
+    found = np.abs(calibration_gaps("binary", y, np.column_stack([1 - p, p]), block, draws(block, 100, 0))[:, 0]).sum()
     assert found == pytest.approx((4 * 0.1 + 2 * 0.15) / 6)
 
 
 def test_a_regression_that_is_off_by_one_standard_deviation_has_a_calibration_error_of_one():
-    y = RANDOM.normal(0, 3, 100)
-    found = calibration_error("regression", y, y + y.std(), np.arange(100), draws(np.arange(100), 100, 0))[0]
+    y, block = RANDOM.normal(0, 3, 100), np.arange(100)
+    found = np.abs(calibration_gaps("regression", y, y + y.std(), block, draws(block, 100, 0))[:, 0]).sum()
     assert found == pytest.approx(1)
 
 
@@ -109,9 +109,42 @@ def test_an_interval_covers_the_truth_as_often_as_it_says():
     truth, covered = -0.3 * np.log(0.3) - 0.7 * np.log(0.7), 0
     for seed in range(200):
         y = (np.random.default_rng(seed).random(150) < 0.3).astype(int)
-        found = interval(mean_loss("binary", y, np.tile([0.7, 0.3], (150, 1)), block, weights), 0.9)
+        found = interval(mean_loss("binary", y, np.tile([0.7, 0.3], (150, 1)), block, weights), 0.9, 150)
         covered += found["low"] <= truth <= found["high"]
     assert 0.84 <= covered / 200 <= 0.95
+
+
+@pytest.mark.parametrize("days", [3, 7])
+def test_an_interval_over_few_days_covers_the_truth_as_often_too(days):
+    block, weights, covered = np.arange(days), draws(np.arange(days), 1000, seed=0), 0
+    for seed in range(300):
+        level = np.random.default_rng(seed).normal(size=days)
+        found = interval(weights @ level / weights.sum(axis=1), 0.9, days)
+        covered += found["low"] <= 0 <= found["high"]
+    assert (len(block), covered / 300 >= {3: 0.72, 7: 0.85}[days]) == (days, True), covered / 300
+
+
+def test_one_block_alone_has_no_interval():
+    assert interval(np.ones(9), 0.95, 1) == {"value": 1.0, "low": None, "high": None}
+
+
+def test_the_calibration_error_of_what_is_calibrated_may_be_none_and_an_interval_holds_its_estimate():
+    zero = 0
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        p = random.random(1000)
+        y, block = (random.random(1000) < p).astype(int), np.arange(1000)
+        scores = np.column_stack([1 - p, p])
+        found = metrics("binary", y, scores, 0.5, block, draws(block, 200, seed), 0.95)["calibration_error"]
+        assert found["low"] <= found["value"] <= found["high"]
+        zero += found["low"] == 0
+    assert zero >= 38
+
+
+def test_a_constant_target_has_a_calibration_error_in_its_own_unit():
+    block = np.arange(100)
+    found = calibration_gaps("regression", np.full(100, 0.1), np.full(100, 0.3), block, draws(block, 100, 0))
+    assert np.abs(found[:, 0]).sum() == pytest.approx(0.2)
 
 
 def test_an_interval_by_days_is_wider_where_days_differ():
@@ -122,7 +155,7 @@ def test_an_interval_by_days_is_wider_where_days_differ():
     width = {}
     for times in (days, None):
         block, kind = blocks(times, np.arange(600, dtype=np.uint64))
-        found = interval(mean_loss("binary", y, scores, block, draws(block, 300, 0)), 0.95)
+        found = interval(mean_loss("binary", y, scores, block, draws(block, 300, 0)), 0.95, int(block.max()) + 1)
         width[kind] = found["high"] - found["low"]
     assert width["days"] > 2 * width["rows"]
 

@@ -39,6 +39,10 @@ def test_every_key_of_params_yaml_carries_a_comment():
         ("split", "test_share", 1.5, "split.test_share is 1.5; expected: less than 1"),
         ("split", "test_share", "a third", "split.test_share is 'a third'; expected: a valid number"),
         ("split", "seed", True, "split.seed is True; expected: a valid integer"),
+        ("export", "seed", 2**32, "export.seed is 4294967296; expected: less than 4294967296"),
+        ("promote", "replace", "x", "promote.replace is 'x'; expected: a version, as the folders of models/versions/"),
+        ("split", 1, 3, "the key 1 in split is no text; take it out, or quote it"),
+        ("split", None, 3, "the key None in split is no text; take it out, or quote it"),
         ("split", "seed", 7.5, "split.seed is 7.5; expected: a valid integer"),
         ("validate", "bad_rows", "drop", "validate.bad_rows is 'drop'; expected: 'refuse' or 'quarantine'"),
         ("promote", "max_skill", float("inf"), "promote.max_skill is inf; expected: a finite number"),
@@ -79,7 +83,10 @@ def test_what_is_no_section_is_refused(tmp_path):
 
 def test_what_is_no_yaml_is_refused(tmp_path):
     (tmp_path / "params.yaml").write_text("split: {a")
-    with pytest.raises(UserError, match="is not YAML: while parsing"):
+    with pytest.raises(UserError, match="is not YAML in UTF-8: while parsing"):
+        load(SECTIONS["split"], tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_bytes("split: {a: £}".encode("latin-1"))
+    with pytest.raises(UserError, match="is not YAML in UTF-8: 'utf-8' codec"):
         load(SECTIONS["split"], tmp_path / "params.yaml")
 
 

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -29,6 +30,14 @@ def test_a_stage_gets_paths_and_ends_in_one_line(capsys):
 def test_a_mistake_of_a_user_ends_in_one_sentence(error):
     with pytest.raises(SystemExit, match="split: no rows"):
         run(fail(error))
+
+
+def test_a_mistake_in_a_module_that_a_stage_imports_is_one_sentence_too(tmp_path):
+    stage = tmp_path / "split.py"
+    stage.write_text(f"from {run.__module__}.contract import Feature\nFeature('x', 'numbr')\n")
+    done = subprocess.run([sys.executable, stage], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("split: schema.py: 'x' has type 'numbr'; use one of number")
 
 
 @pytest.mark.usefixtures("stage")

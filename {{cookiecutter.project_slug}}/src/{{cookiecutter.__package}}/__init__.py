@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
+from types import TracebackType
 from typing import Any
 
 LOCK = Path(".dvc/tmp/stage.lock")
@@ -22,6 +23,16 @@ PARENT = os.getppid()  # read before a stage imports what takes seconds
 
 class UserError(Exception):
     """A mistake that a user can make: one sentence that names the thing, its value, what was expected, what to do."""
+
+
+def _say_plainly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, UserError):  # of schema.py, say, which is imported before a stage can run
+        print(f"{Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = _say_plainly
 
 
 def run(main: Callable[..., str]) -> None:

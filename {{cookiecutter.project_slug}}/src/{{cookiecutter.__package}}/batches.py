@@ -14,10 +14,12 @@ def labelled(directory: Path, contract: Contract) -> dict[str, pd.DataFrame]:
     """Return batch name -> rows that came back, personal columns dropped; other faults `validate` names.
 
     Raises:
-        UserError: a file is not Parquet, bears the name of the history, or is not here though DVC keeps it.
+        UserError: a file is not Parquet, bears the name of the history or of another, or is not here though DVC has it.
     """
     batches = {}
     for path in sorted(path for path in pulled(directory).iterdir() if path.suffix != ".dvc" and path.name[0] != "."):
+        if path.stem in batches:
+            raise UserError(f"{path} is the second file of batch {path.stem!r}; rename it")
         try:
             batches[path.stem] = read_rows(path).drop(columns=list(contract.personal), errors="ignore")
         except (OSError, ValueError) as error:

@@ -1,11 +1,12 @@
 """`models/champion.json`, the only truth about what is served: which version, which before it, which are blocked."""
 
 from pathlib import Path
-from typing import TypedDict
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
-from . import read_json, write_json
+from . import UserError, read_json, write_json
 
 LOCK = Path(".dvc/tmp/champion.lock")
 
@@ -19,9 +20,16 @@ class Champion(TypedDict):
 
 
 def read(path: Path) -> Champion:
-    """Return the pointer."""
-    champion: Champion = read_json(path)
-    return champion
+    """Return the pointer.
+
+    Raises:
+        UserError: the file is no pointer; a merge may have left its marks.
+    """
+    try:
+        return TypeAdapter(Champion).validate_json(path.read_bytes(), strict=True)
+    except ValidationError as error:
+        keys = ", ".join(Champion.__annotations__)
+        raise UserError(f"{path} is no JSON object of {keys}; `git checkout {path}` brings it back") from error
 
 
 def move(path: Path, seen: Champion, to: Champion) -> bool:

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
-import numpy as np
 from pydantic import AfterValidator, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, WithJsonSchema
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
 from . import UserError
+from .contract import WIDEST
 
-WIDEST = float(np.finfo(np.float32).max)
 INTEGERS = (-(2**63), 2**63 - 1)
 A_TIME = "a time without zone, as in 2013-10-01T06:30:00"
 EVERY = "; every feature is a key, and a missing value is null"

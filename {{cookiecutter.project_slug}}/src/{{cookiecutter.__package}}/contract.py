@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from . import UserError
 
+WIDEST = (2 - 2**-23) * 2.0**127  # the largest number of single precision, which models are served in
 Label = bool | int | str
 DTYPES = {"number": "float64", "integer": "int64", "boolean": "bool", "category": "str", "datetime": "datetime64[us]"}
 NULLABLE = {"integer": "Int64", "boolean": "boolean"}
@@ -34,16 +35,15 @@ class Feature:
     missing: float = 0.0
 
     def __post_init__(self) -> None:
-        ranged = not self.range or (self.type in ("number", "integer") and tuple(sorted(self.range)) == self.range)
+        ends = self.range or (0, 0)
+        ranged = isinstance(ends, tuple) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+        ranged = ranged and ends[0] <= ends[1] and (self.range is None or self.type in ("number", "integer"))
         texts = isinstance(self.categories, tuple) and all(isinstance(value, str) for value in self.categories)
         listed = self.type != "category" or self.categories or self.unknown == "accept"
         _hold(
             (self.type in DTYPES, f"{self.name!r} has type {self.type!r}; use one of {', '.join(DTYPES)}"),
             (0 <= self.missing <= 1, f"{self.name!r} has missing={self.missing}; a share lies between 0 and 1"),
-            (
-                ranged and len(self.range or "..") == 2,
-                f"{self.name!r} has range {self.range}; give (low, high) of a number",
-            ),
+            (ranged, f"{self.name!r} has range {self.range}; give (low, high) of a number"),
             (texts, f"{self.name!r} has categories {self.categories!r}; give a tuple of texts"),
             (self.unknown in ("refuse", "accept"), f"{self.name!r} has unknown={self.unknown!r}; use refuse or accept"),
             (listed, f'{self.name!r} lists no categories; list them or set unknown="accept"'),

@@ -19,6 +19,7 @@ from .params import MonitorParams
 Finding = dict[str, Any]
 Columns = Mapping[str, pd.Series]
 RARE = 0.01  # categories with a smaller share of the reference are pooled, and so are unseen ones
+POOL = 0.05  # of the reference, by chance (a hash): many rare categories can drift among themselves
 TYPES = {
     "number": lambda dtype: types.is_numeric_dtype(dtype) and not types.is_bool_dtype(dtype),
     "boolean": types.is_bool_dtype,
@@ -41,11 +42,13 @@ def status(values: pd.Series, kind: str) -> str:
     return "constant" if present.nunique() == 1 else "ok"
 
 
-def plain(values: pd.Series, common: pd.Index | None) -> pd.Series:
-    """Return the present values as they are compared: floats (dates too), or texts, all but `common` ones pooled."""
+def plain(values: pd.Series, shares: pd.Series | None) -> pd.Series:
+    """Return the present values as they are compared: floats (dates too); texts, by their `shares` of the reference."""
     present = values.dropna().reset_index(drop=True)
-    if common is not None:
-        return present.where(present.isin(common), "(rare)")
+    if shares is not None:
+        pools = math.ceil(float(shares[shares < RARE].sum()) / POOL) or 1
+        pool = pd.util.hash_array(present.to_numpy(dtype=object)) % np.uint64(pools)
+        return present.where(present.isin(shares.index[shares >= RARE]), [f"(rare {k})" for k in pool])
     if types.is_datetime64_any_dtype(present):
         present = present.astype("datetime64[us]").astype("int64")
     return present.astype("float64")
@@ -99,8 +102,8 @@ def examine(reference: Columns, current: Columns, features: list[Finding], p: Mo
         shares = then.value_counts(normalize=True)
         if is_category and (new := int((~now.dropna().isin([*feature["categories"], *shares.index])).sum())):
             found["unseen"] = new
-        common = shares.index[shares >= RARE] if is_category else None
-        chance, shift = difference(plain(then, common), plain(now, common), is_category)
+        before, after = (plain(values, shares if is_category else None) for values in (then, now))
+        chance, shift = difference(before, after, is_category)
         found |= {"p_value": chance, "shift": round(shift, 6)}
         if chance < limit and shift >= (p.min_share_shift if is_category else p.min_shift):
             found["status"] = "drift"
@@ -137,7 +140,7 @@ def draw(reference: Columns, current: Columns, features: list[Finding], findings
         shares = reference[name].value_counts(normalize=True)
         for side, columns in zip(sides, (reference, current), strict=True):
             values = columns[name].sample(min(len(columns[name]), DRAWN), random_state=0)
-            side[name] = plain(values, shares.index[shares >= RARE] if is_category else None)
+            side[name] = plain(values, shares if is_category else None)
         metrics += [ValueDrift(column=name, method="jensenshannon" if is_category else "wasserstein")]
     if not metrics:
         return ""

@@ -8,6 +8,7 @@ Every metric but AUC is a function of sums over blocks, so that a draw costs a m
 """
 
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -75,11 +76,27 @@ def total(values: NDArray[Any], block: Integers, weights: Floats) -> Floats:
     return np.asarray(weights @ np.bincount(block, values, weights.shape[1]), dtype=np.float64)
 
 
-def interval(values: Floats, level: float) -> Metric:
-    """Return the estimate (the first of `values`) and the ends of its percentile interval."""
+def student(level: float, count: int) -> float:
+    """Return how many standard deviations an interval reaches that was drawn from `count` blocks; one says nothing.
+
+    Student's, and the spread of a bootstrap is too small by the root of (count - 1) / count.
+    """
+    from scipy.special import stdtrit  # here, since its import takes a third of a second, and splitting needs none
+
+    return float(stdtrit(count - 1, (1 + level) / 2)) * (count / (count - 1)) ** 0.5 if count > 1 else np.nan
+
+
+def interval(values: Floats, level: float, count: int) -> Metric:
+    """Return the estimate (the first of `values`) and the ends of its interval over draws of `count` blocks.
+
+    Percentiles, taken further out where blocks are few. Source: Hesterberg (2015), Am. Stat. 69:371-386, section 5.3.
+    """
     drawn = values[1:][np.isfinite(values[1:])]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]) if len(drawn) else (np.nan, np.nan)
-    return {"value": number(values[0]), "low": number(low), "high": number(high)}
+    if count < 2 or not len(drawn):
+        return {"value": number(values[0]), "low": None, "high": None}
+    beyond = NormalDist().cdf(-student(level, count))
+    low, high = np.quantile(drawn, [beyond, 1 - beyond])
+    return {"value": number(values[0]), "low": number(min(low, values[0])), "high": number(max(high, values[0]))}
 
 
 def number(x: Any) -> float | None:
@@ -119,16 +136,20 @@ def calibration_bins(task: str, y: NDArray[Any], scores: Floats) -> tuple[Intege
     return np.minimum(np.nan_to_num(predicted) * BINS, BINS - 1).astype(np.int64), predicted, observed.astype(float)
 
 
-def calibration_error(task: str, y: NDArray[Any], scores: Floats, block: Integers, weights: Floats) -> Floats:
-    """Return, for each draw, the mean gap between predicted and observed over bins; of a regression in the target's sd.
+def unit(task: str, y: NDArray[Any]) -> float:
+    """Return what a gap of predicted and observed is told in: a regression's standard deviation, if there is one."""
+    deviation = float(np.std(y)) if task == "regression" else 1.0
+    return deviation if deviation > TINY * float(np.abs(y).max()) else 1.0
 
-    Source: Naeini, Cooper and Hauskrecht (2015), AAAI 29: expected calibration error.
+
+def calibration_gaps(task: str, y: NDArray[Any], scores: Floats, block: Integers, weights: Floats) -> Floats:
+    """Return, for each bin and draw, predicted less observed as a share of all rows; of a number in the target's sd.
+
+    The calibration error is their sum without sign. Source: Naeini, Cooper and Hauskrecht (2015), AAAI 29.
     """
     which, predicted, observed = calibration_bins(task, y, scores)
-    gaps = [np.abs(total(np.where(which == k, predicted - observed, 0), block, weights)) for k in range(BINS)]
-    scale = (float(np.std(y)) or 1.0) if task == "regression" else 1.0
-    gap: Floats = np.sum(gaps, axis=0)
-    return gap / total(np.ones(len(y)), block, weights) / scale
+    gaps = [total(np.where(which == k, predicted - observed, 0), block, weights) for k in range(BINS)]
+    return np.array(gaps) / total(np.ones(len(y)), block, weights) / unit(task, y)
 
 
 def auc(y: NDArray[np.bool_], score: Floats, block: Integers, weights: Floats) -> Floats:
@@ -177,7 +198,10 @@ def estimates(
             found["accuracy"] = mean(right)
             found["balanced_accuracy"] = np.nanmean([mean(right & of, of) for of in truth.T], axis=0)
             found["brier"] = mean(np.square(scores - truth).sum(axis=1))
-        found["calibration_error"] = calibration_error(task, y, scores, block, weights)
+        # chance adds to gaps without sign; how far they are off is no more than the gaps of a draw less the estimated
+        gaps = calibration_gaps(task, y, scores, block, weights)
+        error, off = np.abs(gaps[:, 0]).sum(), np.abs(gaps[:, 1:] - gaps[:, :1]).sum(axis=0)
+        found["calibration_error"] = np.r_[error, np.maximum(error - off, 0), error + off]
     return found
 
 
@@ -186,7 +210,7 @@ def metrics(
 ) -> dict[str, Metric]:
     """Return metric -> value, low, high."""
     found = estimates(task, y, scores, threshold, block, weights)
-    return {name: interval(values, level) for name, values in found.items()}
+    return {name: interval(values, level, weights.shape[1]) for name, values in found.items()}
 
 
 def slices(rows: pd.DataFrame, features: list[dict[str, Any]], min_rows: int) -> dict[str, NDArray[np.bool_]]:

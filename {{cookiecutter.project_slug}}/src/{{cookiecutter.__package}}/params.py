@@ -1,6 +1,7 @@
 """One section of `params.yaml` -> one frozen model; a stage reads its own sections and no others."""
 
 import difflib
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,6 +13,7 @@ from . import UserError
 
 Share = Field(ge=0, le=1)
 Count = Field(ge=1)
+Seed = Field(ge=0, lt=2**32)
 SHOWN = 12  # newest windows of the champion, and of all others together, that the monitor examines and shows
 
 
@@ -20,6 +22,12 @@ def _day(text: str) -> str:
         return date.fromisoformat(text).isoformat()
     except ValueError:
         raise ValueError("a day, as in 2013-10-01") from None
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{12}", text):
+        raise ValueError("a version, as the folders of models/versions/ are named")
+    return text
 
 
 class Section(BaseModel):
@@ -40,7 +48,7 @@ class TableParams(Section):
     dates: dict[str, str]
     stream_from: Annotated[str, AfterValidator(_day)] | None
     stream_share: float = Field(gt=0, lt=1)
-    stream_seed: int = Field(ge=0)
+    stream_seed: int = Seed
 
 
 class IngestParams(Section):
@@ -58,7 +66,7 @@ class SplitParams(Section):
     test_share: float = Field(gt=0, lt=1)
     max_test_days: int = Count
     min_test_rows: int = Count
-    seed: int = Field(ge=0)
+    seed: int = Seed
 
 
 class TrainParams(Section):
@@ -78,14 +86,14 @@ class TrainParams(Section):
 class ExportParams(Section):
     reference_rows: int = Count
     golden_rows: int = Count
-    seed: int = Field(ge=0)
+    seed: int = Seed
 
 
 class EvaluateParams(Section):
     resamples: int = Field(ge=100)
     level: float = Field(gt=0.5, lt=1)
     slice_min_rows: int = Count
-    seed: int = Field(ge=0)
+    seed: int = Seed
 
 
 class PromoteParams(Section):
@@ -97,7 +105,7 @@ class PromoteParams(Section):
     min_test_days: int = Count
     max_latency_ms: float = Field(gt=0)
     max_latency_ratio: float = Field(gt=1)
-    replace: str | None
+    replace: Annotated[str, AfterValidator(_version)] | None
 
 
 class MonitorParams(Section):
@@ -172,10 +180,13 @@ def raw(*sections: str, path: Path = Path("params.yaml")) -> dict[str, Any]:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is {content!r}; expected: sections with keys and values")
+    for name, section in content.items():
+        if odd := [key for key in (name, *(section if isinstance(section, dict) else ())) if not isinstance(key, str)]:
+            raise UserError(f"{path}: the key {odd[0]!r} in {name} is no text; take it out, or quote it")
     return content
 
 

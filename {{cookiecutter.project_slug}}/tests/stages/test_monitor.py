@@ -21,6 +21,7 @@ PLAIN = {"task": "binary", "threshold": 0.5, "classes": ["no", "yes"]}
 P = MONITOR.model_copy(update={"window_rows": 100, "window_days": 7, "fresh_labels": 400, "fresh_days": 21})
 KEPT = {
     "below": False,
+    "drop": {"value": 0.0, "low": -0.1, "high": 0.1},
     "live": {"value": 0.8, "low": 0.7, "high": 0.9},
     "promised": {"value": 0.8, "low": 0.7, "high": 0.9},
 }
@@ -74,7 +75,8 @@ def promise(y, scores, rows=10_000):
     weights = np.vstack([np.ones(2000), np.random.default_rng(0).multinomial(2000, np.full(2000, 1 / 2000), size=200)])
     found = metrics("binary", y, scores, 0.5, block, weights, 0.95)
     return {k: m["value"] for k, m in found.items()} | {
-        "intervals": {k: [m["low"], m["high"]] for k, m in found.items()}
+        "rows": rows,
+        "intervals": {k: [m["low"], m["high"]] for k, m in found.items()},
     }
 
 
@@ -215,7 +217,8 @@ def project(tmp_path, monkeypatch):
         version = promote(tmp_path / "models", bundle.path, bundle.version)
         metric = {"binary": "auc", "multiclass": "accuracy", "regression": "rmse"}[contract.task]
         value = 20.0 if metric == "rmse" else 0.9
-        promised = {metric: value, "intervals": {metric: [value * 0.98, value * 1.02]}}
+        intervals = {metric: [value * 0.98, value * 1.02], "mean_observed": [0.0, 1.0]}
+        promised = {metric: value, "rows": 10_000, "intervals": intervals}
         write_json(tmp_path / "models/versions" / version / "promise.json", promised)
         return version
 
@@ -284,21 +287,45 @@ def test_labels_that_break_the_promise_ask_for_a_retraining(contract, project):
     assert (report["decision"], report["triggers"]) == ("retrain", ["performance"])
 
 
-def test_a_metric_that_was_not_promised_is_refused_by_name(project):
-    traffic(BINARY, project(BINARY))
+@pytest.mark.parametrize("name", ["f1", "mean_observed"])
+def test_a_metric_that_was_not_promised_is_refused_by_name_before_there_is_traffic(project, name):
+    project(BINARY)
     params = Path("params.yaml")
-    params.write_text(params.read_text().replace("metric: null", "metric: f1"))
-    with pytest.raises(UserError, match=r"monitor.metric is 'f1'; .* promised auc"):
+    params.write_text(params.read_text().replace("metric: null", f"metric: {name}"))
+    with pytest.raises(UserError, match=f"monitor.metric is '{name}'; .* promised auc$"):
         examined()
 
 
 def test_a_promise_that_could_not_be_measured_is_not_held_against_anything(project):
     version = project(BINARY)
     traffic(BINARY, version, wrong=True)
-    write_json(Path(f"models/versions/{version}/promise.json"), {"auc": None, "intervals": {"auc": [None, None]}})
+    promised = {"auc": None, "rows": 600, "intervals": {"auc": [None, None]}}
+    write_json(Path(f"models/versions/{version}/promise.json"), promised)
     report, _, _ = examined()
     assert {window["promised"]["value"] for window in report["windows"] if window["live"]} == {None}
     assert report["triggers"] == []
+    assert report["reasons"][0].startswith("performance: auc cannot be compared")
+    assert "is kept" not in " ".join(report["reasons"])
+
+
+def test_windows_of_one_class_alone_do_not_dilute_those_that_could_be_judged():
+    alone = KEPT | {"live": {"value": None, "low": None, "high": None}, "drop": {"value": None, "low": None}}
+    report = decide(state(windows=[BELOW, BELOW, alone, alone]), P, True)
+    assert (report["decision"], report["triggers"]) == ("retrain", ["performance"])
+
+
+def test_fresh_labels_span_days_of_the_rows_though_the_new_champion_has_no_traffic(project):
+    old = project(BINARY)
+    traffic(BINARY, old, count=600)
+    path = Path(f"data/production/2026-01-01-{old}.parquet")
+    rows = pd.read_parquet(path)
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(rows.index % 20, unit="D")
+    save(path, rows.assign(row_time=days.astype("datetime64[us]")))
+    shutil.copytree(f"models/versions/{old}", "models/versions/another")
+    point(Path("models"), "another")
+    report, _, _ = examined()
+    assert report["fresh"] == {"rows": 600, "days": 20}
+    assert "fresh_labels" not in report["triggers"], "monitor.fresh_days asks for 21"
 
 
 def test_the_same_traffic_gives_the_same_report(project):

@@ -13,7 +13,7 @@ from {{ cookiecutter.__package }}.contract import Contract, Feature
 from {{ cookiecutter.__package }}.metrics import identity
 from {{ cookiecutter.__package }}.params import EvaluateParams, PromoteParams
 from {{ cookiecutter.__package }}.stages import promote
-from {{ cookiecutter.__package }}.stages.promote import Gate, comparable, main, settled
+from {{ cookiecutter.__package }}.stages.promote import Gate, comparable, main
 
 FEATURES = (Feature("chance", "number"), Feature("tilt", "number"), Feature("small", "boolean"))
 CONTRACT = Contract(task="binary", target="y", classes=(0, 1), positive=1, time="day", id="id", features=FEATURES)
@@ -234,8 +234,18 @@ def test_a_champion_that_can_be_compared_is_though_it_is_named_in_replace(projec
         ({"task": "multiclass"}, "its task is 'multiclass', now 'binary'"),
         ({"classes": [0, 2]}, r"its classes is \[0, 2\], now \[0, 1\]"),
         ({"id": None}, "its id is None, now 'id'"),
-        ({"features": [{"name": "gone", "type": "number"}]}, "its column 'gone' of type number is now gone"),
-        ({"features": [{"name": "small", "type": "number"}]}, "its column 'small' of type number is now boolean"),
+        (
+            {"features": [{"name": "gone", "type": "number", "unit": ""}]},
+            "its column 'gone' of type number is now gone",
+        ),
+        (
+            {"features": [{"name": "small", "type": "number", "unit": ""}]},
+            "its column 'small' of type number is now boolean",
+        ),
+        (
+            {"features": [{"name": "tilt", "type": "number", "unit": "F"}]},
+            "its column 'tilt' of type number F is now number",
+        ),
     ],
 )
 def test_what_an_earlier_version_cannot_answer_is_named(project, changes, told):
@@ -296,15 +306,21 @@ def test_a_version_that_was_rolled_back_is_blocked(project):
 def test_a_promotion_that_was_cut_short_is_finished(project):
     decision = project.challenge()
     write_json(project.home / "champion.json", {"version": None, "previous": None, "blocked": []})
-    assert settled(decision["version"], project.champion, project.home / "versions") == decision
     assert project.challenge() == decision
     assert project.champion["version"] == decision["version"]
 
 
-def test_a_decision_against_another_champion_is_not_taken_up(project):
-    version = project.challenge()["version"]
-    other = {"version": "another", "previous": None, "blocked": []}
-    assert settled(version, other, project.home / "versions") is None
+def test_a_version_that_was_promoted_once_is_judged_again_by_the_numbers_of_today(project):
+    project.challenge()
+    write_json(project.home / "champion.json", {"version": None, "previous": None, "blocked": []})
+    project.params(min_test_days=99)
+    assert refused(project.challenge(), "too few days")
+    assert project.champion["version"] is None
+
+
+def test_a_gain_on_one_day_alone_is_none(project):
+    project.params(min_test_days=1)
+    assert refused(project.challenge(test=rows_of(days=1)), "not superior")
 
 
 def test_a_champion_that_changed_meanwhile_stays(project, monkeypatch):

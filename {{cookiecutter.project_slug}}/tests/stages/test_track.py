@@ -30,7 +30,8 @@ def test_versions_come_oldest_first_with_the_champion_last(tmp_path):
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A folder with one kept version, which is champion, and its challenger; the store is ./mlflow.db."""
-    receipt = {"train_rows": "1" * 64, "test_rows": "2" * 64, "params": {"train": {"folds": 3}}, "recipe": "r"}
+    receipt = {"train_rows": "1" * 64, "test_rows": "2" * 64, "recipe": "r"}
+    receipt["params"] = {"train": {"folds": 3}, "ingest": {"dates": {"order date (utc)": "%d"}}}
     for home in (tmp_path / "challenger", tmp_path / "versions" / "one"):
         fitted_bundle(home / "bundle", BINARY, valid_rows(BINARY, 40))
         write_json(home / "receipt.json", receipt | {"version": "one"})
@@ -58,6 +59,7 @@ def test_one_receipt_is_one_run_taken_up_where_it_was_cut_short(project):
     client, experiment = connect()
     (run,) = client.search_runs([experiment])
     assert (run.info.status, run.data.params["train.folds"]) == ("FINISHED", "3")
+    assert run.data.params["ingest.dates"] == "{'order date (utc)': '%d'}", "names of columns are no names for MLflow"
     assert (run.data.metrics["log_loss"], run.data.metrics["baselines.prior.log_loss"]) == (0.5, 0.7)
     assert int(client.get_model_version_by_alias(track.NAME, "champion").version) == 1
 

@@ -69,6 +69,11 @@ def test_a_parameter_that_the_estimator_does_not_have_is_one_sentence():
     assert "\n" not in str(refusal.value)
 
 
+def test_a_switch_where_the_estimator_asks_for_a_number_is_one_sentence():
+    with pytest.raises(UserError, match="train does not fit the estimator: max_iter is True, a number is expected"):
+        train(valid_rows(BINARY, 50), BINARY, p(max_iter=True))
+
+
 @pytest.mark.parametrize("label", [1, 2, 3])
 def test_a_class_without_a_training_row_is_refused_by_name(label):
     rows = valid_rows(MULTICLASS, 60)

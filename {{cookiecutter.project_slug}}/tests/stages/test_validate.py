@@ -75,7 +75,7 @@ def test_an_unknown_class_is_refused():
 
 
 def test_a_missing_column_is_named():
-    assert faults(valid_rows(BINARY, 9).drop(columns="scores")) == [("scores", "no missing column", 1)]
+    assert faults(valid_rows(BINARY, 9).drop(columns="scores")) == [("scores", "no missing column", 9)]
 
 
 def test_a_renamed_column_is_named_under_both_names():
@@ -87,7 +87,7 @@ def test_a_renamed_column_is_named_under_both_names():
 
 
 def test_an_extra_column_is_named():
-    assert faults(valid_rows(BINARY, 9).assign(extra=1)) == [("extra", "no unexpected column", 1)]
+    assert faults(valid_rows(BINARY, 9).assign(extra=1)) == [("extra", "no unexpected column", 9)]
 
 
 def test_another_order_of_columns_is_refused():
@@ -95,10 +95,11 @@ def test_another_order_of_columns_is_refused():
     assert {rule for _, rule, _ in found} == {"the contract's order of columns"}
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), 1e300])
 @pytest.mark.parametrize("column", ["input: size", "price £"])
-def test_an_infinite_number_is_refused(column, value):
-    assert faults(changed(column, value, REGRESSION), REGRESSION) == [(column, "a finite number", 1)]
+def test_a_number_that_no_model_can_hold_is_refused(column, value):
+    rule = "a finite number of single precision"
+    assert faults(changed(column, value, REGRESSION), REGRESSION) == [(column, rule, 1)]
 
 
 @pytest.mark.parametrize("column", ["row", "day", "label"])
@@ -186,6 +187,14 @@ def test_identical_rows_are_counted_and_kept():
 def test_an_open_category_may_hold_any_text_but_not_nothing():
     contract = Contract(task="regression", target="y", features=(Feature("x", "category", unknown="accept"),))
     assert faults(changed("x", None, contract), contract) == [("x", "no missing value", 1)]
+    assert faults(changed("x", "", contract), contract) == [("x", "a text that is not empty", 1)]
+
+
+def test_a_bad_row_that_comes_again_corrected_takes_nothing_with_it():
+    rows = valid_rows(BINARY, 100)
+    report, bad = validate({"one": changed("numbers", 101), "two": rows.head(1)}, BINARY, QUARANTINE)
+    assert report["bad_rows"] == 1
+    assert (bad["one"].sum(), bad["two"].sum()) == (1, 0)
 
 
 @pytest.fixture
@@ -218,3 +227,20 @@ def test_quarantined_rows_go_to_a_file_that_tells_their_batch(paths):
     assert json.loads(line)["batch"] == "history"
     assert json.loads(line)["row"]["numbers"] == 101
     assert len(pd.read_parquet(valid / "history.parquet")) == 99
+
+
+def test_a_quarantined_row_shows_what_was_wrong_with_it(paths):
+    batches, _, quarantine, _ = paths
+    changed("petal length (cm)", np.inf).to_parquet(batches / "history.parquet", index=False)
+    main(*paths)
+    row = json.loads((quarantine / "rows.jsonl").read_text())["row"]
+    assert (row["petal length (cm)"], row["day"]) == ("inf", "2024-01-01 00:00:00")
+
+
+def test_a_batch_without_a_valid_row_is_left_out(paths):
+    batches, valid, _, _ = paths
+    valid_rows(BINARY, 100).to_parquet(batches / "history.parquet", index=False)
+    august = valid_rows(BINARY, 3, seed=1).assign(numbers=101).astype(BINARY.dtypes)
+    august.to_parquet(batches / "august.parquet", index=False)
+    assert "3 quarantined" in main(*paths)
+    assert [path.name for path in valid.iterdir()] == ["history.parquet"]

@@ -44,9 +44,10 @@ def evaluate(
     weights = draws(block, p.resamples, p.seed)
 
     def loss(of: Floats, chosen: Any = None) -> dict[str, float | None]:
-        return interval(mean_loss(task, y, of, block, weights, chosen), p.level)
+        count = len(np.unique(block if chosen is None else block[chosen]))
+        return interval(mean_loss(task, y, of, block, weights, chosen), p.level, count)
 
-    report: dict[str, Any] = {"version": bundle.version, "rows": len(y), kind: int(block.max()) + 1}
+    report: dict[str, Any] = {"version": bundle.version, kind: int(block.max()) + 1, "rows": len(y)}
     found = metrics(task, y, scores, contract["threshold"], block, weights, p.level)
     report |= {name: metric["value"] for name, metric in found.items()}
     floors = {name: loss(baseline_scores(answer, len(y), task))["value"] for name, answer in baselines.items()}

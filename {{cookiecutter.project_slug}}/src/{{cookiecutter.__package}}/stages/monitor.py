@@ -8,7 +8,6 @@ has had trigger nothing. Nothing is remembered: the same snapshots and champion 
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +27,9 @@ from ..metrics import (
     estimates,
     interval,
     number,
+    student,
     total,
+    unit,
 )
 from ..params import SHOWN, EvaluateParams, MonitorParams, load
 
@@ -81,33 +82,27 @@ def performance(
 ) -> Report:
     """Return the metric of labelled rows, how far it is below the promise, and mean predicted against observed.
 
-    The promise is an estimate too, with a spread of its own: as wide as its interval says. A week has seven blocks
-    and no more, so the interval of the drop is Student's, and the bootstrap's spread is corrected for their number.
+    The promise is an estimate too, with a spread of its own, as wide as its interval says.
     """
-    from scipy.stats import t as student  # here, since it takes half a second, and before any traffic nothing is judged
-
     task, weights, count = contract["task"], draws(block, e.resamples, e.seed), int(block.max()) + 1
     live = estimates(task, y, scores, contract["threshold"], block, weights)[metric]
     value, low, high = (math.nan if x is None else float(x) for x in (promise[metric], *promise["intervals"][metric]))
-    spread = (high - low) / 2 / NormalDist().inv_cdf((1 + e.level) / 2)
+    spread = (high - low) / 2 / student(e.level, promise.get("days") or promise["rows"])
     drawn = live[1:][np.isfinite(live[1:])]
-    own = float(np.std(drawn)) * math.sqrt(count / max(count - 1, 1)) if len(drawn) else math.nan
+    own = float(np.std(drawn)) if len(drawn) else math.nan
     fall = float((live[0] - value) if metric in LOWER else (value - live[0]))
-    wide = float(student.ppf((1 + e.level) / 2, max(count - 1, 1))) * math.hypot(own, spread)
+    wide = student(e.level, count) * math.hypot(own, spread)
     drop = {"value": number(fall), "low": number(fall - wide), "high": number(fall + wide)}
     _, predicted, observed = calibration_bins(task, y, scores)
-    scale = (float(np.std(y)) or 1.0) if task == "regression" else 1.0
-    gap = interval(
-        total((predicted - observed) / scale, block, weights) / total(np.ones(len(y)), block, weights), e.level
-    )
+    gap = total((predicted - observed) / unit(task, y), block, weights) / total(np.ones(len(y)), block, weights)
     return {
-        "live": interval(live, e.level),
+        "live": interval(live, e.level, count),
         "promised": {"value": number(value), "low": number(low), "high": number(high)},
         "drop": drop,
         "below": drop["low"] is not None and drop["low"] > p.margin * abs(value),
         "mean_predicted": round(float(np.mean(predicted)), 6),
         "mean_observed": round(float(np.mean(observed)), 6),
-        "gap": gap,
+        "gap": interval(gap, e.level, count),
     }
 
 
@@ -212,11 +207,13 @@ def decide(report: Report, p: MonitorParams, timed: bool) -> Report:
             "decision": "insufficient_data",
             "reasons": ["there is no champion yet, and so nothing that could drift"],
         }
-    mine = [w for w in report["windows"] if w["version"] == report["version"]]
-    judged = [w for w in mine if w["live"]][-p.windows :]
+    told_of = [w for w in report["windows"] if w["version"] == report["version"] and w["live"]]
+    judged = [w for w in told_of if w["drop"]["low"] is not None][-p.windows :]
     reasons: list[str] = []
     watched: list[str] = []
     back, metric = report["fresh"], report["metric"]
+    if told_of and not judged:
+        watched.append(f"performance: {metric} cannot be compared, as where all labels are of one class, then or now")
     if fallen([w["below"] for w in judged], p):
         below = [w for w in judged if w["below"]]
         said = ", ".join(f"{w['live']['value']} [{w['live']['low']}, {w['live']['high']}]" for w in below)
@@ -264,10 +261,12 @@ def main(champion_path: Path, versions: Path, production_dir: Path, *outs: Path)
     ]
     traffic.sort(key=lambda one: one.rows["time"].min())
     mine = next((one for one in traffic if one.version == champion), None)
-    timed = mine.timed if mine else False
-    if mine and mine.metric != (p.metric or mine.metric):
-        known = ", ".join(mine.promise["intervals"])
-        raise UserError(f"params.yaml: monitor.metric is {p.metric!r}; {champion} promised {known}")
+    timed = False
+    if champion:
+        promised = [name for name in read_json(versions / champion / "promise.json")["intervals"] if "mean" not in name]
+        timed = read_json(versions / champion / "bundle/contract.json")["time"] is not None
+        if p.metric and p.metric not in promised:
+            raise UserError(f"params.yaml: monitor.metric is {p.metric!r}; {champion} promised {', '.join(promised)}")
     metric = next((one.metric for one in [mine, *traffic] if one), None)
     report: Report = {"version": champion, "rows": len(mine.rows) if mine else 0}
     report["labelled"] = int(mine.is_labelled.sum()) if mine else 0

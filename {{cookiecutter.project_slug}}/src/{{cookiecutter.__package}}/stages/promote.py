@@ -22,7 +22,7 @@ from ..metrics import (
     Hashes,
     baseline_scores,
     blocks,
-    calibration_error,
+    calibration_gaps,
     content,
     draws,
     encode_target,
@@ -68,11 +68,12 @@ class Gate:
         """Return by which share of the opponent's loss the challenger's is lower, with its paired interval."""
         theirs = self.loss(opponent.scores, chosen)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return interval((theirs - self.loss(self.scores, chosen)) / theirs, self.e.level)
+            won = (theirs - self.loss(self.scores, chosen)) / theirs
+        return interval(won, self.e.level, len(np.unique(self.block if chosen is None else self.block[chosen])))
 
     def calibration(self, scores: Floats) -> Floats:
         """Return the calibration error for each draw."""
-        return calibration_error(self.task, self.y, scores, self.block, self.weights)
+        return np.asarray(np.abs(calibration_gaps(self.task, self.y, scores, self.block, self.weights)).sum(axis=0))
 
     def unusable(self, trained: dict[str, tuple[Hashes, Decision]], min_rows: int) -> Iterator[str]:
         """Yield what makes any comparison meaningless; `trained` holds training rows and contract of each side."""
@@ -112,7 +113,8 @@ class Gate:
             if high is not None and high < -self.p.slice_margin:
                 yield f"slice collapse: where {where}, the loss exceeds that of {name} by {-high} of it or more"
         if opponent.bundle:  # a constant has no bins in which chance could move it
-            grown = interval(self.calibration(self.scores) - self.calibration(opponent.scores), self.e.level)["low"]
+            more = self.calibration(self.scores) - self.calibration(opponent.scores)
+            grown = interval(more, self.e.level, self.weights.shape[1])["low"]
             if grown is not None and grown > self.p.calibration_margin:
                 yield f"calibration: the error exceeds that of {name} by {grown} or more"
 
@@ -135,15 +137,20 @@ def comparable(version: Bundle, challenger: Bundle, test: pd.DataFrame) -> Float
     """Return the scores of an earlier version on the test rows.
 
     Raises:
-        UserError: it cannot answer them, and why: another task, target, classes or id, a column gone or re-typed.
+        UserError: it cannot answer them, and why: another task, target, classes or id, a column gone or other.
     """
-    types = {feature["name"]: feature["type"] for feature in challenger.contract["features"]}
+
+    def kind(feature: Decision) -> str:
+        return f"{feature['type']} {feature['unit']}".strip()
+
+    kinds = {feature["name"]: kind(feature) for feature in challenger.contract["features"]}
     for key in ("task", "target", "classes", "id", "time"):
         if version.contract[key] != challenger.contract[key]:
             raise UserError(f"its {key} is {version.contract[key]!r}, now {challenger.contract[key]!r}")
     for feature in version.contract["features"]:
-        if (now := types.get(feature["name"], "gone")) != feature["type"]:
-            raise UserError(f"its column {feature['name']!r} of type {feature['type']} is now {now}")
+        was = kind(feature)
+        if (now := kinds.get(feature["name"], "gone")) != was:
+            raise UserError(f"its column {feature['name']!r} of type {was} is now {now}")
     replay(version)
     return version.scores(test)
 
@@ -191,20 +198,18 @@ def judge(
         f"{loss_name(gate.task)} {c['challenger']} against {c['opponent']} of {c['against']}" for c in gate.comparisons
     ]
     decision = {"decision": "refused" if reasons else "promoted", "reasons": reasons or won, "policy": policy}
-    test = {"rows": len(gate.y), gate.kind: int(gate.block.max()) + 1}
+    test = {gate.kind: int(gate.block.max()) + 1, "rows": len(gate.y)}
     return decision | {"test": test, "loss": loss_name(gate.task), "comparisons": gate.comparisons}
 
 
-def settled(version: str, champion: Champion, versions: Path) -> Decision | None:
-    """Return the decision where nothing is to be judged: the champion, a blocked version, a promotion cut short."""
+def settled(version: str, champion: Champion) -> Decision | None:
+    """Return the decision where nothing is to be judged: the champion, or a blocked version."""
     if version == champion["version"]:
         return {"decision": "unchanged", "reasons": [f"the challenger is the champion {version}"]}
     if version in champion["blocked"]:
         reason = f"blocked: {version} was rolled back; `make unblock VERSION={version}` lets it be tried again"
         return {"decision": "refused", "reasons": [reason]}
-    written = versions / version / "decision.json"
-    decision: Decision = read_json(written) if written.exists() else {}
-    return decision if decision and decision["champion"] == champion["version"] else None
+    return None
 
 
 def markdown(decision: Decision, metrics: Decision) -> str:
@@ -246,7 +251,7 @@ def main(*paths: Path) -> str:
     champion, challenger = read(champion_path), load_bundle(challenger_dir / "bundle")
     receipt, metrics = read_json(challenger_dir / "receipt.json"), read_json(metrics_path)
     names: Decision = {"version": challenger.version, "champion": champion["version"]}
-    decision = settled(challenger.version, champion, versions)
+    decision = settled(challenger.version, champion)
     if decision is None:
         test, known_by = read_rows(split_dir / "test.parquet"), challenger.contract["id"]
         train = read_rows(split_dir / "train.parquet", columns=[known_by] if known_by else None)

@@ -120,7 +120,7 @@ def log(client: mlflow.MlflowClient, experiment: str, source: Source) -> bool:
     client.log_batch(
         run_id,
         [Metric(name, value, at, 0) for name, value in numbers.items()],
-        [Param(name, str(value)) for name, value in flat(receipt["params"]).items()],
+        [Param(f"{s}.{key}", str(value)) for s, keys in receipt["params"].items() for key, value in keys.items()],
         [RunTag(name, value) for name, value in tags.items() if value],
     )
     for side in ("train", "test"):

@@ -5,6 +5,7 @@ is read; its bytes differ from run to run, so nothing takes their digest.
 """
 
 import os
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,10 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
     result: dict[str, Any] = {"rows": len(rows), "baselines": baselines(rows, y, contract)}
     try:
         model = build_model(contract, p.estimator)
+        usual = signature(type(model[-1])).parameters
+        for key, value in p.estimator.items():
+            if isinstance(value, bool) and key in usual and type(usual[key].default) in (int, float):
+                raise ValueError(f"{key} is {value}, a number is expected")  # scikit-learn takes it for 0 or 1
         result["estimator"] = type(model[-1]).__name__
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
         with threadpool_limits(1 if busy() else None, user_api="openmp"):

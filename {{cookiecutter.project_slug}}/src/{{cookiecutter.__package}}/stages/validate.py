@@ -15,7 +15,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from .. import UserError, folder, read_rows, run, write, write_json
-from ..contract import Contract, Feature
+from ..contract import WIDEST, Contract, Feature
 from ..params import ValidateParams, load
 from ..schema import CONTRACT
 
@@ -42,13 +42,18 @@ def structure(contract: Contract) -> pa.DataFrameSchema:
 
 
 def values(contract: Contract) -> pa.DataFrameSchema:
-    """Return the schema that holds ranges, categories, missing values and duplicates."""
+    """Return the schema that holds ranges, categories and missing values: what the service asks of a row too."""
     columns = {f.name: pa.Column(checks=_check(f), nullable=f.missing > 0) for f in contract.features}
     known = pa.Check.isin(contract.classes, error=f"one of {list(contract.classes)}") if contract.classes else _finite()
     columns |= {contract.target: pa.Column(checks=known)}
-    columns |= {contract.id: pa.Column(unique=True, report_duplicates="exclude_first")} if contract.id else {}
-    columns |= {contract.time: pa.Column()} if contract.time else {}
+    columns |= {name: pa.Column() for name in (contract.id, contract.time) if name}
     return pa.DataFrameSchema(columns, coerce=False)
+
+
+def once(contract: Contract) -> pa.DataFrameSchema:
+    """Return the schema that holds an id to one row."""
+    unique = pa.Column(unique=True, report_duplicates="exclude_first")
+    return pa.DataFrameSchema({contract.id: unique} if contract.id else {}, coerce=False)
 
 
 def _check(feature: Feature) -> pa.Check | None:
@@ -57,11 +62,13 @@ def _check(feature: Feature) -> pa.Check | None:
         return pa.Check.in_range(low, high, error=f"{low} to {high} {feature.unit}".strip())
     if feature.type == "category" and feature.unknown == "refuse":
         return pa.Check.isin(feature.categories, error=f"one of {', '.join(feature.categories)}")
+    if feature.type == "category":
+        return pa.Check(lambda column: column != "", error="a text that is not empty")
     return _finite() if feature.type == "number" else None
 
 
 def _finite() -> pa.Check:
-    return pa.Check(lambda column: column.abs() != math.inf, error="a finite number")
+    return pa.Check(lambda column: column.abs() <= WIDEST, error="a finite number of single precision")
 
 
 def failures(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:
@@ -81,10 +88,10 @@ def failures(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"column": column, "rule": rules, "value": value, "index": cases["index"]})
 
 
-def summary(batch: str, found: pd.DataFrame, examples: int) -> list[Failure]:
-    """Return one entry for each column and rule, with a count and some distinct values."""
+def summary(batch: str, found: pd.DataFrame, examples: int, whole: int = 0) -> list[Failure]:
+    """Return one entry for each column and rule, with a count (`whole`, if columns fail) and some distinct values."""
     return [
-        _failure(batch, column, rule, len(cases), cases["value"].unique()[:examples])
+        _failure(batch, column, rule, whole or len(cases), cases["value"].unique()[:examples])
         for (column, rule), cases in found.groupby(["column", "rule"], sort=False)
     ]
 
@@ -115,7 +122,7 @@ def validate(
     """Return the report, and for each batch which of its rows are bad (none where whole columns are)."""
     fatal = [_failure(name, "", "at least one row", 0) for name, rows in batches.items() if rows.empty]
     for name, rows in batches.items():
-        fatal += summary(name, failures(structure(contract), rows), p.examples)
+        fatal += summary(name, failures(structure(contract), rows), p.examples, len(rows))
     count = sum(map(len, batches.values()))
     report: dict[str, Any] = {"rows": count, "bad_rows": 0, "identical_rows": 0, "decision": "refused"}
     report["failures"] = fatal
@@ -124,6 +131,9 @@ def validate(
     rows = pd.concat(list(batches.values()), ignore_index=True)
     batch = pd.Series([name for name in batches for _ in range(len(batches[name]))], dtype="str")
     cases = failures(values(contract), rows)
+    good = rows[~rows.index.isin(cases["index"])]
+    others = failures(once(contract), good)  # a bad row may come again, corrected
+    cases = pd.concat([cases, others], ignore_index=True)
     is_bad = rows.index.isin(cases["index"])
     report["bad_rows"], allowed = int(is_bad.sum()), p.max_bad_share * count if p.bad_rows == "quarantine" else 0
     target = rows.loc[~is_bad if report["bad_rows"] <= allowed else slice(None), contract.target]
@@ -140,6 +150,14 @@ def validate(
     return report, {name: is_bad[batch == name] for name in batches}
 
 
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: none where it is missing, a text where it is infinite or a time."""
+    if pd.isna(value):
+        return None
+    holds = isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    return value if holds else str(value)
+
+
 def main(batches_dir: Path, valid_dir: Path, quarantine_dir: Path, report_path: Path) -> str:
     """Write the report; then the valid rows and the quarantined ones, or nothing of either."""
     batches = {path.stem: read_rows(path) for path in sorted(batches_dir.glob("*.parquet"))}
@@ -154,15 +172,14 @@ def main(batches_dir: Path, valid_dir: Path, quarantine_dir: Path, report_path: 
         raise UserError("\n".join([*told, f"refused; the rules stand in schema.py, the whole report in {report_path}"]))
     with folder(valid_dir) as scratch:
         for name, rows in batches.items():
-            if bad[name].any():
-                rows[~bad[name]].to_parquet(scratch / f"{name}.parquet", index=False)
-            else:
+            if not bad[name].any():
                 shutil.copyfile(batches_dir / f"{name}.parquet", scratch / f"{name}.parquet")
+            elif not bad[name].all():
+                rows[~bad[name]].to_parquet(scratch / f"{name}.parquet", index=False)
     lines = [
-        json.dumps({"batch": name, "row": json.loads(row)}) + "\n"
+        json.dumps({"batch": name, "row": {column: plain(value) for column, value in row.items()}}) + "\n"
         for name, rows in batches.items()
-        for row in rows[bad[name]].to_json(orient="records", lines=True, date_format="iso").splitlines()
-        if row
+        for row in rows[bad[name]].to_dict("records")
     ]
     with folder(quarantine_dir) as scratch:
         if lines:
