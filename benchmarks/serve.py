@@ -46,7 +46,7 @@ SIDES = {
 }
 CONSTANT = ("constant", "bare")
 # as `make serve` has it
-QUICK = ("--no-proxy-headers", "--no-access-log", "--no-server-header", "--log-level", "warning")
+QUICK = ("--no-proxy-headers", "--ws", "none", "--no-access-log", "--no-server-header", "--log-level", "warning")
 BENTOML = ("bentoml==1.4.39", "uvicorn[standard]")  # and the project's own versions of:
 SHARED = ("numpy", "pandas", "scikit-learn", "skops")
 CORES = sorted(os.sched_getaffinity(0))

@@ -18,7 +18,8 @@ A_TIME = "a time without zone, as in 2013-10-01T06:30:00"
 EVERY = "; every feature is a key, and a missing value is null"
 SHOWN = 30  # categories in a sentence
 DAYS = "((0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
-MOMENT = f"^[1-9][0-9]{{3}}-{DAYS}(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{{1,6}})?)?)?$"
+LEAP = "([1-9][0-9](0[48]|[2468][048]|[13579][26])|2000)-02-29"
+MOMENT = f"^([1-9][0-9]{{3}}-{DAYS}|{LEAP})(T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\\.[0-9]{{1,6}})?)?)?$"
 
 
 def _moment(text: str) -> str:
@@ -148,4 +149,5 @@ def sentence(error: ValidationError, expected: Mapping[str, str], at: int, missi
         return f"{place} is missing{missing if inside else ''}"
     if inside and loc[at] in expected:
         return f"{place}: {expected[str(loc[at])]} is expected"
-    return f"{place}: {found['msg'][0].lower()}{found['msg'][1:]}"
+    said = found["msg"].replace("a valid dictionary", "an object").replace("a valid list", "a valid array")
+    return f"{place}: {said[0].lower()}{said[1:]}"

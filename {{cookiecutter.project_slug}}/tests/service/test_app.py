@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -119,12 +120,14 @@ def test_what_is_not_there_is_refused_in_json_that_repeats_nothing(served):
         answer = ask(method, path)
         assert (answer.status, set(answer.json)) == (404, {"error"})
         assert MARKER not in answer.json["error"]
+    for path in ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer"):  # words of the routes
+        assert ask("POST", path, b"{}").status == 404
     for method, path in (("GET", "/predict"), ("POST", "/model"), ("DELETE", "/feedback")):
         answer = ask(method, path)
         assert (answer.status, answer.json) == (405, {"error": "this path has no such method"})
 
 
-@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD", b"\xff", b'{"decision": ', b"{}", b"[1]"])
+@pytest.mark.parametrize("content", [b"", b"<<<<<<< HEAD", b"\xff", b'{"decision": ', b"{}", b"[1]", b'"abc"'])
 def test_a_spoilt_report_costs_the_page_and_prometheus_nothing_else(folder, content):
     version = promote_numbers(folder / "models", 1.0)
     beside = folder / "models/versions" / version
@@ -251,6 +254,23 @@ def test_a_report_is_shown_in_a_sandbox(folder, name):
     assert (report.status, report.body) == (200, b"<p>drift")
     assert report.headers["content-type"].startswith("text/html")
     assert report.headers["content-security-policy"] == "sandbox allow-scripts"
+
+
+def test_many_labels_are_read_beside_other_requests(folder, monkeypatch):
+    promote_numbers(folder / "models", 1.0)
+    read, main = Protocol.read_labels, []
+
+    def watched(protocol, body):
+        main.append(threading.current_thread() is threading.main_thread())
+        return read(protocol, body)
+
+    monkeypatch.setattr(Protocol, "read_labels", watched)
+    with running(settings_in(folder)) as ask:
+        for count in (1, 2000):
+            said = {"labels": [{"id": f"{k:033}", "label": 1.5} for k in range(count)]}
+            assert ask("POST", "/feedback", json.dumps(said).encode()).json["accepted"] == count
+        assert len(logged(folder / "logs", "labels")) == 2001
+    assert main == [True, False]
 
 
 def test_the_next_start_repairs_what_the_last_one_tore(folder):

@@ -86,6 +86,25 @@ def test_a_body_is_read_though_an_upgrade_is_offered(connect):
         assert client.recv(1000).endswith(b"\r\n\r\n9")
 
 
+@pytest.mark.parametrize("upgrade", [b"h2c", b"websocket"])
+@pytest.mark.parametrize("first", [b"", GET])
+def test_an_upgrade_that_comes_in_parts_ends_the_connection_and_its_body_is_no_request(connect, first, upgrade):
+    client = connect()
+    client.sendall(first + b"POST /length HTTP/1.1\r\nhost: here\r\nconnection: Upgrade\r\nUpg")
+    time.sleep(0.05)
+    client.sendall(b"rade: " + upgrade + b"\r\ncontent-length: %d\r\n\r\n" % len(GET) + GET)
+    received = everything(client)
+    assert received.count(b"HTTP/1.1 200") == bool(first)
+    assert received.count(b"HTTP/1.1 400") == 1
+
+
+def test_an_upgrade_behind_a_request_in_one_piece_is_not_answered_and_its_body_is_no_request(connect):
+    client = connect()
+    head = b"POST /length HTTP/1.1\r\nhost: here\r\nconnection: Upgrade\r\nUpgrade: h2c\r\n"
+    client.sendall(GET + head + b"content-length: %d\r\n\r\n" % len(GET) + GET)
+    assert everything(client).count(b"HTTP/1.1 200") == 1
+
+
 def test_blank_lines_between_requests_do_not_keep_a_connection(connect):
     client = connect()
     client.sendall(GET)

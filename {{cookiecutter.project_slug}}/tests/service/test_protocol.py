@@ -1,10 +1,13 @@
 import json
 import re
+import tracemalloc
+from datetime import datetime
 
 import pytest
 from rows import BINARY, MULTICLASS, REGRESSION
 from services import MARKER, body_of, tensors_of
 
+from {{ cookiecutter.__package }}.checks import MOMENT
 from {{ cookiecutter.__package }}.contract import Contract, Feature
 from {{ cookiecutter.__package }}.service import protocol
 from {{ cookiecutter.__package }}.service.protocol import Protocol, Question, Refusal
@@ -243,3 +246,47 @@ def test_ids_are_all_different_and_known_as_ours():
     assert all(map(protocol.is_ours, ids))
     others = ["", "p", MARKER, ids[0][:-1], ids[0] + "0", ids[0].upper(), "q" + ids[0][1:]]
     assert not any(map(protocol.is_ours, others))
+
+
+MANY = b"[]," * 12_000
+WIDE = b",".join(b'"k%d":1' % k for k in range(12_000))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"instances":[{"probabilities":[' + MANY + b"1]}]}",
+        b'{"instances":[{' + WIDE + b"}]}",
+        b"{" + WIDE + b"}",
+        b'{"labels":[{' + WIDE + b"}]}",
+        b'{"inputs":[{' + WIDE + b"}]}",
+        b'{"instances":[' + b"[" * 100 + b"]" * 100 + b"," + MANY * 30 + b"1]}",
+    ],
+    ids=["values", "keys of a row", "keys", "keys of a label", "keys of a tensor", "parts"],
+)
+@pytest.mark.parametrize("name", ["read", "read_labels", "read_tensors"])
+def test_what_is_refused_costs_no_more_memory_than_what_is_answered(binary, name, body):
+    read = getattr(binary, name)
+    refused(read, body)  # what is made once
+    tracemalloc.start()
+    try:
+        refused(read, body)
+        assert tracemalloc.get_traced_memory()[1] < 12 * len(body) + 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_body_of_more_values_than_rows_can_have_is_refused_unread(binary, monkeypatch):
+    monkeypatch.setattr(protocol, "from_json", None)
+    assert "more values" in refused(binary.read, b'{"instances":[' + MANY * 30 + b"1]}")
+
+
+@pytest.mark.parametrize("day", ["2012-02-29", "2000-02-29T23:59", "1996-02-29T00:00:00.5", "2013-12-31"])
+def test_what_the_pattern_of_a_time_allows_is_a_time_leap_days_too(day):
+    assert re.fullmatch(MOMENT, day)
+    assert datetime.fromisoformat(day)
+
+
+@pytest.mark.parametrize("day", ["2013-02-29", "1900-02-29", "2013-13-01", "2013-04-31"])
+def test_what_is_no_day_does_not_fit_the_pattern(day):
+    assert not re.fullmatch(MOMENT, day)

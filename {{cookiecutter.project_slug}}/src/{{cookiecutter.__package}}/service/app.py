@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -26,7 +26,7 @@ from . import openapi
 from .champion import Champion, Model
 from .counters import Counters
 from .guard import Guard, Post
-from .inference import Inference
+from .inference import LARGE_BYTES, Inference
 from .prediction_log import Segments
 from .process_log import ProcessLog, now
 from .protocol import Refusal, is_ours
@@ -72,8 +72,13 @@ class Service:
 
     async def feedback(self, body: bytes) -> bytes:
         """Write labels down."""
-        labels = self.model.protocol.read_labels(body)
-        lines = b"".join(to_json({"time": now(), **label}) + b"\n" for label in labels)
+        protocol = self.model.protocol
+
+        def read() -> tuple[list[dict[str, Any]], bytes]:
+            labels = protocol.read_labels(body)
+            return labels, b"".join(to_json({"time": now(), **label}) + b"\n" for label in labels)
+
+        labels, lines = await self.inference.apart(read) if len(body) > LARGE_BYTES else read()
         if not self.logs["labels"].append(lines):
             self.counters.dropped.labels("labels").inc(len(labels))
             raise Refusal(503, "the label log cannot be written; send these labels again", {"retry-after": "5"})
@@ -113,7 +118,7 @@ def _read(path: Path) -> Any:
         found = read_json(path) if path.suffix == ".json" else path.read_text("utf-8")
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict | str) else None
+    return found if isinstance(found, dict if path.suffix == ".json" else str) else None
 
 
 def page() -> Response:
@@ -193,7 +198,8 @@ def create_app(settings: Settings) -> Guard:
         path = settings.reports_dir / Path(request.url.path).name
         if not path.exists():
             raise Refusal(404, "there is no such report yet; run `make pipeline`")
-        return FileResponse(path, headers={"content-security-policy": "sandbox allow-scripts"})  # made from traffic
+        headers = {"content-security-policy": "sandbox allow-scripts"}  # made from traffic
+        return Response(path.read_bytes(), media_type="text/html", headers=headers)
 
     @app.get("/model")
     async def model_facts() -> dict[str, Any]:

@@ -24,6 +24,8 @@ from .settings import Settings, is_domain, is_loopback
 OPEN = ("/v2/health/live", "/v2/health/ready")  # for probes; they say nothing of data
 SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 DIGEST = re.compile(r"[0-9a-f]{64}\b")
+ONCE = (b"host", b"content-type", b"content-encoding", b"authorization")
+HOST_BYTES = 255
 DRAINED = 8  # times the largest body: what is read and thrown away of one that was refused
 FLUSH_S = 0.005
 LINE = b'{"time":"%b","level":"INFO","message":"request","request_id":"%b",%b,"ms":%.3f}\n'
@@ -35,28 +37,27 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._digests, self._mark = self._read()
+        try:
+            self._digests, self._mark = self._read()
+        except OSError as error:
+            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}, which cannot be read: {error}") from error
+        if not self._digests:
+            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}; it holds no SHA-256 digest of a key, one a line")
 
     def holds(self, key: bytes) -> bool:
-        """Return whether this is one of the keys; while the file cannot be read, those that it held go on."""
+        """Return whether this is one of the keys; while the file is not there, those that it held go on."""
         try:
             if self.path.stat().st_mtime_ns != self._mark:
                 self._digests, self._mark = self._read()
                 logger.info("%s keys read from %s", len(self._digests), self.path)
-        except (OSError, UserError) as error:
+        except OSError as error:
             logger.error("the keys of before go on: %s", error)
         given = hashlib.sha256(key).hexdigest()
         return sum(hmac.compare_digest(given, known) for known in self._digests) > 0
 
     def _read(self) -> tuple[list[str], int]:
-        try:
-            mark, lines = self.path.stat().st_mtime_ns, self.path.read_text("utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}, which cannot be read: {error}") from error
-        digests = [found[0] for line in lines if (found := DIGEST.match(line))]
-        if not digests:
-            raise UserError(f"SERVICE_KEYS is {str(self.path)!r}; it holds no SHA-256 digest of a key, one a line")
-        return digests, mark
+        mark, lines = self.path.stat().st_mtime_ns, self.path.read_text("utf-8", "replace").splitlines()
+        return [found[0] for line in lines if (found := DIGEST.match(line))], mark
 
 
 class Post:
@@ -84,7 +85,7 @@ class Guard:
         self, app: ASGIApp, posts: Iterable[Post], settings: Settings, counters: Counters, log: ProcessLog
     ) -> None:
         self.app, self.settings, self.counters, self.log = app, settings, counters, log
-        self.posts = {post.path: post for post in posts}
+        self.posts = {post.path: post for post in posts if "{" not in post.path}
         self.keys = Keys(Path(settings.keys)) if settings.keys not in ("", "off") else None
         self.logged = logging.getLevelName(settings.log_level) <= logging.INFO
         self.buffered = 0
@@ -95,6 +96,10 @@ class Guard:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)  # the lifespan; there are no websockets
         begun, status = perf_counter(), 0
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # the server leaves the body off
+        elif scope["method"] == "POST":
+            scope["route"] = self.posts.get(scope["path"])
         headers = dict(scope["headers"])
         request_id = headers.get(b"x-request-id", b"")
         if not SANE_ID.fullmatch(request_id):
@@ -131,8 +136,14 @@ class Guard:
             self._note(scope, status, perf_counter() - begun, request_id)
 
     def _admit(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
-        if len(headers) < len(scope["headers"]) and [name for name, _ in scope["headers"]].count(b"host") > 1:
-            raise Refusal(400, "a request has one Host")
+        host = headers.get(b"host")
+        if len(headers) < len(scope["headers"]):
+            names = [name for name, _ in scope["headers"]]
+            for name in ONCE:
+                if names.count(name) > 1:
+                    raise Refusal(400, f"a request has one header {name.decode()}")
+        if (host is None and scope["http_version"] == "1.1") or len(host or b"") > HOST_BYTES:
+            raise Refusal(400, f"a request has one Host, of at most {HOST_BYTES} bytes")
         if self.settings.hosts == "local" and is_domain(_host(headers)):
             raise Refusal(403, "this service has no such name; ask it by an address, or set SERVICE_HOSTS=any")
         if self.settings.keys != "off" and scope["path"] not in OPEN and not self._known(scope, headers):
@@ -140,7 +151,7 @@ class Guard:
             challenge = {"www-authenticate": 'Basic realm="key as password"' if browser else "Bearer"}
             raise Refusal(401, "a key is needed: Authorization: Bearer <key>", challenge)
         origin = headers.get(b"origin")
-        if origin and origin.partition(b"://")[2] != headers.get(b"host"):
+        if origin and origin.partition(b"://")[2] != host:
             raise Refusal(403, "a page of another origin may not ask")
         if scope["method"] == "POST":
             _read_type(headers)
@@ -157,6 +168,7 @@ class Guard:
         if not self.keys:
             return local
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        given = given.strip()
         if scheme.lower() == b"basic":
             try:
                 given = base64.b64decode(given).partition(b":")[2]
@@ -254,5 +266,6 @@ def _read_type(headers: dict[bytes, bytes]) -> None:
         raise Refusal(400, BINARY)
     if kind not in (b"", b"application/json") or not fits:
         raise Refusal(415, "a body is JSON in UTF-8: content type application/json, or none")
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+    packed = headers.get(b"content-encoding", b"identity").lower() != b"identity"
+    if packed or headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
         raise Refusal(415, "a body is sent as it is, without content encoding")

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -94,7 +94,8 @@ class Inference:
         """
         try:
             if len(body) > LARGE_BYTES:
-                return await self._answer_large(model, body, read)
+                found = await self.apart(lambda: answer(model, [read(body)], self.name))
+                return _only(self._settle(model, found))
             question, loop = read(body), asyncio.get_running_loop()
             self.arrived += 1
             if self.lonely > LONELY_TURNS:
@@ -128,20 +129,22 @@ class Inference:
                 else:
                     future.set_result(found)
 
-    async def _answer_large(self, model: Model, body: bytes, read: Read) -> bytes:
+    async def apart(self, work: Callable[[], Any]) -> Any:
+        """Return what some large work comes to, done in a thread so that small requests need not wait for it.
+
+        Raises:
+            Refusal: too much of it waits, or it takes too long.
+        """
         if self.waiting >= self.settings.queue:
             raise Refusal(503, "too many large requests wait already; try again", {"retry-after": "1"})
         self.waiting += 1
         try:
-            work = asyncio.get_running_loop().run_in_executor(
-                self.thread, lambda: answer(model, [read(body)], self.name)
-            )
-            found = await asyncio.wait_for(work, self.settings.timeout_s)
+            found = asyncio.get_running_loop().run_in_executor(self.thread, work)
+            return await asyncio.wait_for(found, self.settings.timeout_s)
         except TimeoutError:
             raise Refusal(504, f"no answer within {self.settings.timeout_s:g} s; send fewer rows at once") from None
         finally:
             self.waiting -= 1
-        return _only(self._settle(model, found))
 
     def _settle(self, model: Model, found: Found) -> list[bytes | Exception]:
         """Write the log before anything is acknowledged; to be counted can wait."""

@@ -14,6 +14,8 @@ NOT_READY: dict[int | str, dict[str, Any]] = {503: {"description": "not ready, a
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "no such model or version", "content": JSON_ERROR}}
 REFUSED = {
     "400": "breaks the contract",
+    "401": "brings no key, where one is needed",
+    "403": "comes from a page or under a name that may not ask",
     "408": "arrived too slowly",
     "413": "too large",
     "415": "no JSON in UTF-8",

@@ -48,6 +48,12 @@ class Patience(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Wait no more."""
         self.head_since, self.head_bytes = None, 0
+        if self.parser.should_upgrade():  # of a head in parts; the parser would take its body for another request
+            if self.cycle is None or self.cycle.response_complete:
+                self.send_400_response("")
+            else:
+                self.cycle.keep_alive = False
+            return
         super().on_headers_complete()
         if self.stopping:
             self.cycle.keep_alive = False

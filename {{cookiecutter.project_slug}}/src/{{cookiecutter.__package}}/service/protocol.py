@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, NotRequired
 from zlib import crc32
 
@@ -16,6 +17,8 @@ from pydantic_core import from_json
 from .. import UserError
 from ..checks import EVERY, INTEGERS, Checks, Number, list_of, record, sentence, whole
 
+SPARE_KEYS = 50  # unknown ones in an object, beyond which it is not looked at
+PARTS = 100_000  # values, lists and objects that any body may hold, whatever the contract
 DATATYPES = {"number": "FP64", "integer": "INT64", "boolean": "BOOL", "category": "BYTES", "datetime": "BYTES"}
 
 
@@ -58,18 +61,33 @@ TENSOR = {
     "parameters": "an object",
 }
 Output: Any = record("Output", {"name": str, "parameters": PARAMETERS})
-Inference: Any = record(
-    "Inference",
-    {
-        "id": NotRequired[str],
-        "model_name": NotRequired[str],  # KServe's client says again what the path says
-        "model_version": NotRequired[str | None],
-        "inputs": list_of(Tensor),
-        "outputs": NotRequired[list_of(Output)],
-        "parameters": PARAMETERS,
-    },
-)
-INFERENCE: TypeAdapter[dict[str, Any]] = TypeAdapter(Inference)
+INFERENCE_KEYS = {
+    "id": NotRequired[str],
+    "model_name": NotRequired[str],  # KServe's client says again what the path says
+    "model_version": NotRequired[str | None],
+    "inputs": list_of(Tensor),
+    "outputs": NotRequired[list_of(Output)],
+    "parameters": PARAMETERS,
+}
+INFERENCE: TypeAdapter[dict[str, Any]] = TypeAdapter(record("Inference", INFERENCE_KEYS))
+
+
+def parsed(body: bytes, keys: int, most_parts: int, allow_inf_nan: bool = True) -> Any:
+    """Return what a body holds, in time and memory that grow with what it may hold and not with what it does.
+
+    Objects have little more than `keys` keys, since each unknown one is a mistake with words of its own; and values are
+    counted before they are made. NaN is no JSON, but where each value is checked, its sentence says more.
+    """
+    if len(body) > PARTS and sum(map(body.count, (b",", b"[", b"{"))) > max(most_parts, PARTS):
+        raise Refusal(400, "the body has more values than the rows of a request can have")
+    try:
+        found = from_json(body, allow_inf_nan=allow_inf_nan)
+    except ValueError as error:
+        raise Refusal(400, f"the body is no JSON in UTF-8: {error}") from error
+    lists = [value for value in found.values() if isinstance(value, list)] if isinstance(found, dict) else []
+    if any(isinstance(part, dict) and len(part) > keys + SPARE_KEYS for part in chain([found], *lists)):
+        raise Refusal(400, f"an object has more than {keys + SPARE_KEYS} keys")
+    return found
 
 
 def new_ids(count: int) -> list[str]:
@@ -81,7 +99,7 @@ def new_ids(count: int) -> list[str]:
 
 def is_ours(id: str) -> bool:
     """Return whether a service of this kind gave this id."""
-    return f"{crc32(id[:-8].encode()):08x}" == id[-8:]
+    return len(id) == 33 and f"{crc32(id[:-8].encode()):08x}" == id[-8:]
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,6 +133,7 @@ class Protocol:
         if self.classes:
             kind = Annotated[kind, AfterValidator(self._class), Field(json_schema_extra={"enum": self.classes})]
         label = record("Label", {"id": Annotated[str, Field(min_length=1, max_length=200)], "label": kind})
+        self.most_parts = 2 * max_rows * (len(self.checks.expected) + 2)  # as many commas in texts as between values
         self.instances = self._list("instances", self.checks.row)
         self.labels = self._list("labels", label)
 
@@ -130,7 +149,8 @@ class Protocol:
     def read(self, body: bytes) -> Question:
         """Return the rows of a `/predict` body."""
         try:
-            rows = self.instances.validate_json(body)["instances"]
+            found = parsed(body, len(self.checks.expected), self.most_parts)
+            rows = self.instances.validate_python(found)["instances"]
         except ValidationError as error:
             raise Refusal(400, sentence(error, self.checks.expected, 2, EVERY)) from error
         columns = {name: [row[name] for row in rows] for name in self.checks.features}
@@ -148,7 +168,7 @@ class Protocol:
     def read_labels(self, body: bytes) -> list[dict[str, Any]]:
         """Return the labels of a `/feedback` body, each a class of the contract or, of a regression, a number."""
         try:
-            labels: list[dict[str, Any]] = self.labels.validate_json(body)["labels"]
+            labels: list[dict[str, Any]] = self.labels.validate_python(parsed(body, 2, self.most_parts))["labels"]
         except ValidationError as error:
             raise Refusal(400, sentence(error, {"id": "the id of a prediction", "label": self.label}, 2)) from error
         refuse_duplicates(body)
@@ -171,13 +191,11 @@ class Protocol:
     def read_tensors(self, body: bytes) -> Question:
         """Return the rows of an inference request."""
         try:
-            found = from_json(body, allow_inf_nan=False)
+            found = parsed(body, len(INFERENCE_KEYS), self.most_parts, allow_inf_nan=False)
             self._refuse_binary(found)
             request = INFERENCE.validate_python(found)
         except ValidationError as error:
             raise Refusal(400, sentence(error, TENSOR, 2)) from error
-        except ValueError as error:
-            raise Refusal(400, f"the body is no JSON in UTF-8: {error}") from error
         refuse_duplicates(body)
         known = {meta["name"]: meta["datatype"] for meta in self.inputs()} | dict.fromkeys(self.kept, "BYTES")
         names = [tensor["name"] for tensor in request["inputs"]]
