@@ -51,7 +51,7 @@ pictures: setup  ## bake, run and retrain a project, and take docs/images/ from 
 
 lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against the project's dev.lock
 	$(UV) pip compile $(PINNED) --upgrade pyproject.toml --output-file requirements.lock
-	cd "$(PROJECT)/requirements" && for remote in s3 gs azure; do echo "dvc-$$remote" | $(abspath $(UV)) pip compile $(PINNED) \
+	cd "$(PROJECT)/requirements" && for remote in s3 gs azure; do echo "dvc-$$remote" | "$(if $(filter /%,$(firstword $(UV))),,$(CURDIR)/)$(UV)" pip compile $(PINNED) \
 	  --upgrade --python-version 3.11 --constraints dev.lock --output-file "$(CURDIR)/.venv/remote.lock" - \
 	  && $(NOT_IN) dev.lock "$(CURDIR)/.venv/remote.lock" > "remote-$$remote.lock" || exit 1; done
 

@@ -21,8 +21,13 @@ FOLDERS = frozenset(
     aux con nul prn com0 com1 com2 com3 com4 com5 com6 com7 com8 com9
     lpt0 lpt1 lpt2 lpt3 lpt4 lpt5 lpt6 lpt7 lpt8 lpt9""".split()
 )
+# In 3.11 or 3.12, but not in the Python that may bake.
+NOT_IN_EVERY_PYTHON = frozenset(
+    """aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap msilib nis nntplib
+    ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib""".split()
+)
 # What the lock files of a project install, by the name that an index has for it and those that it is imported under: a
-# package of that name would hide it, or be installed in its place.
+# package of that name would hide it, or be installed in its place. And what these import where it is there.
 DEPENDENCIES = frozenset(
     """adlfs aiobotocore aiohappyeyeballs aiohttp aiohttp_retry aioitertools aiosignal alembic amqp annotated_doc
     annotated_types antlr4 antlr4_python3_runtime anyio appdirs argcomplete ast_serialize asyncssh atpublic attr
@@ -51,13 +56,16 @@ DEPENDENCIES = frozenset(
     threadpoolctl tomlkit tornado tqdm truststore typeguard typer types_pyyaml typing_extensions typing_inspect
     typing_inspection tzdata tzlocal ujson urllib3 uuid6 uv uv_build uvicorn uvloop validate vendor_licenses vine
     voluptuous waitress watchdog watchfiles wcwidth websockets werkzeug wheel wrapt xdist yaml yarl zc zc_lockfile
-    zipp""".split()
+    zipp
+    backports bottleneck brotli brotlicffi cupy email_validator isal numexpr python_multipart pytz simplejson socks
+    uarray zstandard""".split()
 )
 
 
 def one_line(text: str, longest: int) -> bool:
-    """Return whether `text` fits one printable line without marks that a template engine would read."""
-    return 0 < len(text) <= longest and text.isprintable() and not any("{" + mark in text for mark in ("{", "%"))
+    """Return whether `text` says something in one printable line, without marks that a template engine would read."""
+    marks = ("{" + sign for sign in ("{", "%", "#"))
+    return 0 < len(text.strip()) <= len(text) <= longest and text.isprintable() and not any(m in text for m in marks)
 
 
 def readable_name(text: str) -> bool:
@@ -80,6 +88,11 @@ def free(taken: frozenset[str]) -> Callable[[str], bool]:
     return lambda slug: not {slug, package(slug)} & taken
 
 
+def no_test(slug: str) -> bool:
+    """Return whether the package has a name that no file of its tests has."""
+    return not package(slug).startswith("test_")
+
+
 PYTHON_WORDS = frozenset([*keyword.kwlist, *keyword.softkwlist, *dir(builtins)])
 # (key, what holds for a good answer, what was expected and what to do). The first rule of a key that fails is told.
 RULES: tuple[tuple[str, Callable[[str], bool], str], ...] = (
@@ -100,7 +113,7 @@ RULES: tuple[tuple[str, Callable[[str], bool], str], ...] = (
     ),
     (
         "project_slug",
-        free(frozenset([*sys.stdlib_module_names, "sitecustomize", "usercustomize"])),
+        free(frozenset([*sys.stdlib_module_names, *NOT_IN_EVERY_PYTHON, "sitecustomize", "usercustomize"])),
         "the package would hide that module of Python's standard library, so choose another, such as flight-delays",
     ),
     (
@@ -114,9 +127,14 @@ RULES: tuple[tuple[str, Callable[[str], bool], str], ...] = (
         "a folder or a test of the project, or Windows, has that name, so choose another, such as flight-delays",
     ),
     (
+        "project_slug",
+        no_test,
+        "tests are named like that, so choose another, such as flight-delays",
+    ),
+    (
         "description",
-        lambda text: one_line(text, 200),
-        "use one printable line of 1 to 200 characters without template marks",
+        lambda text: one_line(text, 200) and "```" not in text,
+        "use one printable line of 1 to 200 characters without template marks or three backticks",
     ),
     (
         "author",

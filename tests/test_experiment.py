@@ -8,8 +8,8 @@ KEPT = ["models/**/*", "data/**/*", "reports/**/*", "params.yaml", "dvc.lock", "
 
 @pytest.fixture(scope="module")
 def committed(small_built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a copy of the small project with everything committed."""
-    project = small_built.copy(tmp_path_factory.mktemp("committed"))
+    """Return a copy of the small project with everything committed, in a folder as people name them."""
+    project = small_built.copy(tmp_path_factory.mktemp("My projects"))
     project.commit()
     return project
 

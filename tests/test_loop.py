@@ -34,7 +34,8 @@ for name, version in zip(("old", "new"), sys.argv[1:3]):
     found[name] = {metric: every[metric] for metric in ("log_loss", "auc")}
 signs = {"log_loss": -1, "auc": 1}
 found["gain"] = {metric: sign * (found["new"][metric] - found["old"][metric]) for metric, sign in signs.items()}
-print(json.dumps({name: {m: metrics.interval(v, 0.95, weights.shape[1]) for m, v in each.items()} for name, each in found.items()}))
+days = weights.shape[1]
+print(json.dumps({name: {m: metrics.interval(v, 0.95, days) for m, v in each.items()} for name, each in found.items()}))
 """
 STREAM_ROWS = "import pyarrow.parquet as pq; print(pq.read_metadata('data/stream/stream.parquet').num_rows)"
 SEPTEMBER = """

@@ -107,7 +107,7 @@ def test_declared_params_are_those_that_the_module_loads(stage):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_command_names_what_is_declared_and_nothing_else(stage):
-    program, *paths = STAGES[stage]["cmd"].removeprefix(r"exec \${PYTHON:-.venv/bin/python} -m ").split()
+    program, *paths = STAGES[stage]["cmd"].removeprefix(r'exec "\${PYTHON:-.venv/bin/python}" -m ').split()
     assert program == f"{{ cookiecutter.__package }}.stages.{stage}"
     data = [dep for dep in deps(stage) if not dep.startswith(("src/", "requirements/"))] + outs(stage)
     assert [path for path in paths if not any(covers(path, item) or covers(item, path) for item in data)] == []

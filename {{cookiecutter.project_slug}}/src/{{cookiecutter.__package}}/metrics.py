@@ -42,6 +42,12 @@ def content(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
     return _hash(rows[[*(feature["name"] for feature in contract["features"]), contract["target"]]])
 
 
+def drawn(rows: pd.DataFrame, contract: Mapping[str, Any], seed: int, share: float) -> NDArray[np.bool_]:
+    """Return which rows hash, by their features and the seed, into the first `share` of all hashes: for good."""
+    seeded = pd.DataFrame({"inputs": inputs(rows, contract), "seed": np.uint64(seed)})
+    return np.asarray(_hash(seeded) < np.uint64(share * 2**64))
+
+
 def identity(rows: pd.DataFrame, contract: Mapping[str, Any]) -> Hashes:
     """Return a 64-bit name of each row: its id; without one its content, time and ordinal among identical rows."""
     if contract["id"]:

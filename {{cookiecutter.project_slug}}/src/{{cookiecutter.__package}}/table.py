@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from . import UserError
 from .contract import Contract
-from .metrics import inputs
+from .metrics import drawn
 from .params import TableParams
 
 PLAIN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -325,6 +325,4 @@ def is_stream(rows: pd.DataFrame, contract: Contract, p: TableParams) -> "pd.Ser
     """Return which rows the service will meet: the newest ones, or without times those whose features say so."""
     if contract.time and p.stream_from:
         return rows[contract.time] >= pd.Timestamp(p.stream_from)
-    seeded = pd.DataFrame({"inputs": inputs(rows, contract.to_json()), "stream": np.uint64(p.stream_seed)})
-    chosen = pd.util.hash_pandas_object(seeded, index=False) < np.uint64(p.stream_share * 2**64)
-    return pd.Series(chosen.to_numpy(), index=rows.index)
+    return pd.Series(drawn(rows, contract.to_json(), p.stream_seed, p.stream_share), index=rows.index)

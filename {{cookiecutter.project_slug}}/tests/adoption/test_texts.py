@@ -66,6 +66,13 @@ def test_params_keep_their_comments_and_get_numbers_with_reasons(tmp_path):
     assert texts.params_yaml(text, made) == text
 
 
+@pytest.mark.parametrize("value", [["NA", "\x85", "\x7f"], {"a: b": ["é\x9f", "#"]}, "…\x85", 0.2, None, True, {}])
+def test_what_stands_in_params_on_one_line_is_read_as_it_was(value):
+    line = texts._scalar(value)
+    assert "\n" not in line
+    assert yaml.safe_load(f"key: {line}  # note") == {"key": value}
+
+
 def test_a_file_that_was_taken_apart_is_refused(tmp_path):
     made = plan_of(orders(), tmp_path)
     with pytest.raises(UserError, match=r"params\.yaml does not hold what adopting replaces"):

@@ -92,6 +92,15 @@ def test_a_second_run_has_nothing_to_do_and_a_changed_file_shows_the_difference(
     assert "range=(92, " in Path(adopt.texts.HOME, "schema.py").read_text()
 
 
+def test_a_file_that_is_gone_is_written_anew(project):
+    turn()
+    Path("models/champion.json").write_text(CHAMPION)
+    test = Path("tests/stages/test_ingest.py")
+    test.unlink()
+    assert "the champion stays" in turn(ACCEPT="1")
+    assert test.exists()
+
+
 def test_what_the_user_wrote_is_not_overwritten_unasked(project):
     turn()
     schema = Path(adopt.texts.HOME, "schema.py")

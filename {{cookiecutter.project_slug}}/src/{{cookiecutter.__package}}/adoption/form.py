@@ -13,17 +13,9 @@ DELIMITERS = (",", ";", "\t", "|")
 KNOWN = {b"PK": "a ZIP archive or an Excel workbook; save the sheet as CSV", b"\x1f\x8b": "compressed; unpack it"}
 KNOWN |= {b"\xd0\xcf": "an old Excel workbook; save the sheet as CSV", b"%P": "a PDF; bring the table as CSV"}
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-PLAIN = TableParams(
-    delimiter=",",
-    encoding="utf-8",
-    decimal=".",
-    thousands="",
-    missing=[],
-    missing_in={},
-    dates={},
-    stream_from=None,
-    stream_share=0.2,
-    stream_seed=1,
+PLAIN = TableParams.model_validate(
+    {"delimiter": ",", "encoding": "utf-8", "decimal": ".", "thousands": "", "missing": [], "missing_in": {}}
+    | {"dates": {}, "stream_from": None, "stream_share": 0.2, "stream_seed": 1}
 )
 
 

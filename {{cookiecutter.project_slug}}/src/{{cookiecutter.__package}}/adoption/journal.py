@@ -54,14 +54,11 @@ def undo() -> bool:
         return False
     for kind, *paths in reversed(read_json(HERE / "journal.json")):
         path, *rest = map(Path, paths)
-        if kind == "move" and rest[0].exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(rest[0], path)
-        elif kind == "keep" and rest[0].exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(rest[0], path)
-        elif kind == "new":
+        if kind == "new":
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        elif rest[0].exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(rest[0], path) if kind == "move" else shutil.copy2(rest[0], path)
     shutil.rmtree(HERE)
     return True
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from .columns import Column
 
@@ -34,12 +35,8 @@ def leaks(columns: list[Column], target: Column, labels: pd.Series, time: Column
         if why := _alone(column, values, y, kinds, labels) or _after(column, values, time, labels.index):
             taken.add(column.name)
             yield column.name, why
-    yield from _sums(
-        [c for c in columns if c.name not in taken and c.kind in ("number", "integer", "boolean")],
-        labels,
-        y,
-        bool(kinds),
-    )
+    rest = [c for c in columns if c.name not in taken and c.kind in ("number", "integer", "boolean")]
+    yield from _sums(rest, labels, y, bool(kinds))
 
 
 def _codes(labels: pd.Series, target: Column) -> tuple[Floats, list[object]]:
@@ -62,11 +59,8 @@ def _alone(column: Column, values: pd.Series, y: Floats, kinds: list[object], la
         codes = pd.factorize(values)[0]
         pairs = pd.DataFrame({"x": codes, "y": y})[present].drop_duplicates()
         several = present.sum() >= 2 * len(pairs)  # each value often enough that it is no name of a row
-        if (
-            several
-            and len(pairs) == pairs["x"].nunique() == pairs["y"].nunique() == len(kinds)
-            and present.mean() > 0.5
-        ):
+        one_to_one = len(pairs) == pairs["x"].nunique() == pairs["y"].nunique() == len(kinds)
+        if several and one_to_one and present.mean() > 0.5:
             return "is a copy of the target under other names"
     if present.sum() < 2 * LEAST:
         return ""
@@ -79,7 +73,7 @@ def _alone(column: Column, values: pd.Series, y: Floats, kinds: list[object], la
         return f"alone explains {r2:.1%} of the target's variance" if r2 > ALONE_R2 else ""
     smallest = np.unique(y[present], return_counts=True)[1].min()
     if len(kinds) == 2 and smallest >= LEAST and column.kind != "category":
-        area = _auc(y[present] == y.max(), x)
+        area = float(roc_auc_score(y[present] == y.max(), x))
         if max(area, 1 - area) > ALONE_AUC:
             return f"alone tells the classes apart (AUC {max(area, 1 - area):.4f})"
     skill = _skill(values[present], y[present]) if smallest >= LEAST else 0.0
@@ -102,12 +96,6 @@ def _numbers(values: pd.Series, column: Column, y: Floats) -> Floats:
     if column.kind == "category":
         return np.array(pd.factorize(values, sort=True)[0], dtype=np.float64)
     return np.array(values.astype("float64").to_numpy(na_value=np.nan), dtype=np.float64)
-
-
-def _auc(positive: NDArray[np.bool_], score: Floats) -> float:
-    """Return the area under the ROC curve. Source: Hanley and McNeil (1982), Radiology 143:29-36."""
-    ranks, count = pd.Series(score).rank().to_numpy(), int(positive.sum())
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(score) - count)))
 
 
 def _grouped(values: pd.Series) -> NDArray[np.int64]:
@@ -167,11 +155,9 @@ def _sums(columns: list[Column], labels: pd.Series, y: Floats, is_class: bool) -
         names = list(found)
         present = np.isfinite(np.column_stack([y, *found.values()])).all(axis=1)
         if present.sum() < max(LEAST, 3 * len(names)):  # where values are missing, use the columns that have most
-            fullest = sorted(names, key=lambda name: -np.isfinite(found[name]).sum())
-            dropped = fullest[-1]
-            if len(fullest) < 2:
+            if len(names) < 2:
                 return
-            del found[dropped]
+            del found[min(reversed(names), key=lambda name: np.isfinite(found[name]).sum())]
             continue
         whole = {name: x[present] for name, x in found.items()}
         told: list[tuple[str, str]] = []
@@ -219,11 +205,7 @@ def _read(
     class counts as 1 is nobody's word.
     """
     if len(equation) == 1:
-        return (
-            []
-            if not is_close
-            else [(name, "is the target in another unit, but for a small remainder") for name in equation]
-        )
+        return [(name, "is the target in another unit, but for a small remainder") for name in equation if is_close]
     sums = {}
     for name, weight in equation.items():  # name = (1 / weight) target + others
         others = {other: -w / weight for other, w in equation.items() if other != name}
@@ -234,7 +216,6 @@ def _read(
         return [(name, sums[name])]
     if all(math.isclose(abs(w), 1, abs_tol=UNIT) for w in equation.values()):
         parts = [name for name, w in equation.items() if w > 0] or list(equation)
-        return [
-            (name, f"is part of the target: {' + '.join(parts)} give it, but for a small remainder") for name in parts
-        ]
+        told = f"is part of the target: {' + '.join(parts)} give it, but for a small remainder"
+        return [(name, told) for name in parts]
     return []

@@ -31,7 +31,6 @@ MARGIN = 0.25  # of the range seen, on both sides
 RARE = 0.2  # share of the positive class below which the threshold is chosen
 HEADERS = 0.9  # of a column's texts below the second line are numbers: so that line is a header too
 POSITIVE = ("yes", "y", "true", "t", "1", "ja", "oui", "si", "positive", "pos", "churned", "bad", "fraud", "default")
-STREAM_SHARE = 0.2
 
 
 class Wanted(BaseModel):
@@ -91,7 +90,6 @@ class Plan:
     decisions: tuple[Decision, ...]
     notes: tuple[str, ...]
     rows: pd.DataFrame = field(repr=False)
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 def plan(wanted: Wanted) -> Plan:
@@ -113,40 +111,30 @@ def plan(wanted: Wanted) -> Plan:
     found = {c.name: c for c in columns(table, p, wanted.time)}
     time, id = _time(wanted, found, p), _id(wanted, found, p)
     target, task, classes, positive, notes = _target(found[wanted.target], wanted, p)
-    labels = _labels(target, classes)
+    labels = target.values.dropna()
+    labels = labels[labels.isin(classes)] if classes else labels
     if time is not None:
         labels = labels[time.values.loc[labels.index].dropna().sort_values(kind="stable").index]
     others = [c for name, c in found.items() if name not in (wanted.target, wanted.time, wanted.id)]
     roles = _roles(others, target, labels, time, wanted)
     features = tuple(_feature(c, len(labels)) for c in others if roles[c.name][0] == FEATURE)
     if not features:
-        raise UserError(f"{wanted.data} leaves no column to predict {wanted.target!r} from: {_why_none(roles)}")
-    contract = Contract(
-        task=task,
-        target=wanted.target,
-        features=features,
-        classes=classes,
-        positive=positive,
-        time=wanted.time,
-        id=wanted.id,
-        personal=tuple(name for name, (role, _) in roles.items() if role == "personal"),
-    )
+        told = "; ".join(f"{name} {why}" for name, (_, why) in list(roles.items())[:5]) or "there is no other"
+        raise UserError(f"{wanted.data} leaves no column to predict {wanted.target!r} from: {told}")
+    private = tuple(name for name, (role, _) in roles.items() if role == "personal")
+    said: Any = {"classes": classes, "positive": positive, "time": wanted.time, "id": wanted.id, "personal": private}
+    contract = Contract(task=task, target=wanted.target, features=features, **said)
     p = _reading(p, [found[f.name] for f in features] + [c for c in (target, time, id) if c], contract, found)
     rows, counts = shaped(table, contract, p, wanted.data)
     p, days, more = _stream(rows, contract, p)
-    history = len(rows) - int(len(rows) * STREAM_SHARE)
+    history = len(rows) - int(len(rows) * p.stream_share)
     share = float((rows[contract.target] == positive).mean()) if task == "binary" else None
     rare = share is not None and share < RARE and share * history >= 50 and (not days or days >= 9)
     numbers = sizes(history, days, share, rare)
-    notes += [
-        *_read_as(wanted.data, p),
-        *_odd(found, contract, wanted.data, p),
-        *_counted(rows, counts, contract, share, rare),
-        *more,
-        *_too_few(history, numbers, days),
-    ]
+    notes += [*_read_as(wanted.data, p), *_odd(found, contract, wanted.data, p)]
+    notes += [*_counted(rows, counts, contract, share, rare), *more, *_too_few(history, numbers, days)]
     decisions = tuple(_decision(c, wanted, roles, contract) for c in found.values())
-    return Plan(wanted.data, contract, p, numbers, decisions, tuple(notes), rows, counts)
+    return Plan(wanted.data, contract, p, numbers, decisions, tuple(notes), rows)
 
 
 def _table(path: Path) -> tuple[TableParams, pa.Table]:
@@ -300,11 +288,6 @@ def _positive(classes: tuple[Any, ...], counts: dict[Any, int], wanted: Wanted) 
     return known[0] if len(known) == 1 else min(classes, key=lambda value: (counts[value], str(value)))
 
 
-def _labels(target: Column, classes: tuple[Any, ...]) -> pd.Series:
-    values = target.values.dropna()
-    return values[values.isin(classes)] if classes else values
-
-
 def _roles(
     others: list[Column], target: Column, labels: pd.Series, time: Column | None, wanted: Wanted
 ) -> dict[str, tuple[str, str]]:
@@ -341,10 +324,6 @@ def _impossible(column: Column, here: Column, by_time: bool) -> tuple[str, str] 
     early = here.values.iloc[: max(1, int(len(here.values) * 0.4))]
     is_late = by_time and early.isna().all() and here.missing > 0.5
     return ("empty", "has no value in the oldest rows, which train") if is_late else None
-
-
-def _why_none(roles: dict[str, tuple[str, str]]) -> str:
-    return "; ".join(f"{name} {why}" for name, (_, why) in list(roles.items())[:5]) or "there is no other"
 
 
 def _feature(column: Column, rows: int) -> Feature:
@@ -395,7 +374,7 @@ def _stream(rows: pd.DataFrame, contract: Contract, p: TableParams) -> tuple[Tab
         return p, 0, []
     days = rows[contract.time].dt.floor("D")
     per_day = days.value_counts().sort_index()
-    begin = int(np.searchsorted(per_day.cumsum(), len(rows) * (1 - STREAM_SHARE)))
+    begin = int(np.searchsorted(per_day.cumsum(), len(rows) * (1 - p.stream_share)))
     begin = min(max(begin, 2), len(per_day) - 1)
     first = per_day.index[begin]
     p = p.model_copy(update={"stream_from": f"{first:%Y-%m-%d}"})

@@ -79,19 +79,14 @@ def identifier(column: Column) -> str:
     count, distinct = len(present), column.distinct
     if count < 10 or column.kind not in ("integer", "category"):
         return ""
-    named = bool(NAMED_ID.search(words(column.name)))
     if column.kind == "integer":
-        steps = np.diff(present.to_numpy(np.int64))
-        if distinct == count and (np.abs(steps) == 1).mean() > 0.95:
+        if distinct == count and (np.abs(np.diff(present.to_numpy(np.int64))) == 1).mean() > 0.95:
             return "numbers the rows"
-        if named and distinct > min(MANY, count / 2):
-            return f"is named like an identifier and has {distinct:,} values in {count:,} rows"
-        return ""
-    if distinct == count and not _is_text(present):
+    elif distinct == count and not _is_text(present):
         return "has another value in every row"
-    if distinct > 0.9 * count and distinct > MANY and not _is_text(present):
+    elif distinct > max(0.9 * count, MANY) and not _is_text(present):
         return f"has {distinct:,} values in {count:,} rows, hardly one twice"
-    if named and distinct > min(MANY, count / 2):
+    if NAMED_ID.search(words(column.name)) and distinct > min(MANY, count / 2):
         return f"is named like an identifier and has {distinct:,} values in {count:,} rows"
     return ""
 

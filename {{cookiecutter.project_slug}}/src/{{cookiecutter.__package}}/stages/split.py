@@ -5,15 +5,13 @@ has no say in it: where rows repeat, its classes would part, one for training an
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from .. import UserError, folder, read_rows, run
 from ..contract import Contract
-from ..metrics import inputs
+from ..metrics import drawn
 from ..params import SplitParams, load
 from ..schema import CONTRACT
 
@@ -28,7 +26,7 @@ def split(batches: list[pd.DataFrame], contract: Contract, p: SplitParams) -> tu
     if contract.time:
         is_test = (rows[contract.time] >= _first_day([batch[contract.time] for batch in batches], p)).to_numpy()
     else:
-        is_test = _chosen(inputs(rows, contract.to_json()), p)
+        is_test = drawn(rows, contract.to_json(), p.seed, p.test_share)
     if is_test.all() or not is_test.any():
         side = "training" if is_test.any() else "testing"
         raise UserError(f"{len(rows)} rows leave none for {side}; bring more of them, or days")
@@ -48,12 +46,6 @@ def _first_day(batches: list[pd.Series], p: SplitParams) -> pd.Timestamp:
     first, second = pd.Timestamp(newest[-days]), per_day.index[min(1, len(per_day) - 1)]
     # where all days together are too few, the gate refuses; and one day stays for training
     return pd.Timestamp(max(min(first, enough.idxmax() if enough.any() else first), second))
-
-
-def _chosen(hashes: NDArray[np.uint64], p: SplitParams) -> NDArray[Any]:
-    """Return which rows hash, with the seed, into the first `test_share` of all hashes."""
-    seeded = pd.DataFrame({"inputs": hashes, "seed": np.uint64(p.seed)})
-    return np.asarray(pd.util.hash_pandas_object(seeded, index=False) < np.uint64(p.test_share * 2**64))
 
 
 def main(valid_dir: Path, split_dir: Path) -> str:
