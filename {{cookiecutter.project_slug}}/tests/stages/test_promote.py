@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -316,6 +317,12 @@ def test_a_version_that_was_promoted_once_is_judged_again_by_the_numbers_of_toda
     project.params(min_test_days=99)
     assert refused(project.challenge(), "too few days")
     assert project.champion["version"] is None
+
+
+def test_a_test_set_of_few_distinct_rows_is_too_small_too(project):
+    contract = replace(CONTRACT, time=None, id=None)
+    train, test = (rows.drop(columns=["id", "day"]) for rows in (TRAIN, pd.concat([TEST[7::400]] * 400)))
+    assert refused(project.challenge(train=train, test=test, contract=contract), "too few distinct rows")
 
 
 def test_a_gain_on_one_day_alone_is_none(project):

@@ -77,11 +77,12 @@ class Gate:
 
     def unusable(self, trained: dict[str, tuple[Hashes, Decision]], min_rows: int) -> Iterator[str]:
         """Yield what makes any comparison meaningless; `trained` holds training rows and contract of each side."""
-        rows, days = len(self.y), int(self.block.max()) + 1
+        rows, count = len(self.y), int(self.block.max()) + 1
+        kind = "days" if self.kind == "days" else "distinct rows"
         if rows < min_rows:
             yield f"too few rows: {rows:,} test rows; split.min_test_rows asks for {min_rows:,}"
-        if self.kind == "days" and days < self.p.min_test_days:
-            yield f"too few days: the test rows span {days}; promote.min_test_days asks for {self.p.min_test_days}"
+        if count < self.p.min_test_days:
+            yield f"too few {kind}: the test rows span {count}; promote.min_test_days asks for {self.p.min_test_days}"
         for name, (seen, contract) in trained.items():
             if shared := int(np.isin(identity(self.test, contract), seen).sum()):
                 yield f"overlap: {name} was trained on {shared:,} of the {rows:,} test rows"
