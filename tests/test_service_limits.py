@@ -93,6 +93,19 @@ def test_an_endless_body_is_refused_hung_up_on_and_not_kept(service: Service, pa
     assert ask(service, "/predict", example(service)).status == 200
 
 
+@pytest.mark.parametrize("part", [b"[]", b"{}", b"1"])
+@pytest.mark.parametrize("path", ["/predict", INFER, "/feedback"])
+def test_a_body_of_a_million_values_is_refused_and_not_kept(service: Service, path: str, part: bytes) -> None:
+    key = {"/predict": b"instances", INFER: b"inputs", "/feedback": b"labels"}[path]
+    body = b'{"%b":[{"weight":[%b]}]}' % (key, b",".join([part] * 1_000_000))
+    before = service.resident_bytes
+    answer = ask(service, path, body, timeout=30)
+    print(f"{path}: {len(body):,} bytes of {part!r}, resident + {(service.resident_bytes - before) / MIB:.0f} MiB")
+    assert answer.status == 400
+    assert answer.error
+    assert service.resident_bytes - before < 32 * MIB
+
+
 def test_many_large_bodies_at_once_hold_bounded_memory(service: Service) -> None:
     body = b" " * (4 * MIB - 1) + b"}"
     ask(service, "/predict", body)
