@@ -61,4 +61,4 @@ lock: setup  ## pin requirements.lock, and the locks of the DVC remotes against 
 	touch $@
 
 .uv/bin/uv:
-	python3 -m venv .uv && .uv/bin/pip install --quiet uv
+	python3 -m venv .uv && .uv/bin/pip install --quiet uv==0.13.9

@@ -75,7 +75,7 @@ def test_images_are_named_by_tag():
 
 def test_alerts_speak_of_what_the_service_tells(tmp_path):
     names = set(re.findall(r"\b((?:model|monitor|http|prediction)_[a-z_]+)[{\[]", ALERTS))
-    names |= {"model_info", "model_promoted_timestamp_seconds"}
+    names |= {"model_info", "model_promoted_timestamp_seconds", "model_refused"}
     assert len(names) > 6
     told = Path("src/{{ cookiecutter.__package }}/service/counters.py").read_text("utf-8")
     bases = {re.sub(r"_(total|count|bucket)$", "", name) for name in names}

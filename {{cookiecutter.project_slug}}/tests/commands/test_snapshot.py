@@ -140,7 +140,7 @@ def test_old_logs_go_once_they_are_taken_and_no_living_one_does(tmp_path):
     for log in logs:
         os.utime(log, (long_ago, long_ago))
     with logs[1].open("rb") as living:
-        fcntl.flock(living, fcntl.LOCK_SH)
+        fcntl.flock(living, fcntl.LOCK_EX)
         assert snapshot() == "20 new predictions and 1 new labels; 20 on record; 2 old files removed"
     assert sorted((tmp_path / "logs").glob("*.jsonl")) == [logs[1]]
 

@@ -196,7 +196,7 @@ def _remove(logs: Path, days: int, kept: set[Path]) -> int:
         if time.time() - path.stat().st_mtime > days * DAY_S:
             with path.open("rb") as segment:
                 try:
-                    fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails where its process lives
+                    fcntl.flock(segment, fcntl.LOCK_SH | fcntl.LOCK_NB)  # fails where its process lives
                 except OSError:
                     continue
                 path.unlink()

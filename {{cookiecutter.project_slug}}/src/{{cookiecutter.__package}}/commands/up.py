@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from .. import UserError, champion, tell
 
@@ -81,7 +81,8 @@ def free(port: int) -> bool:
 def reason(port: str) -> str:
     """Return why the service is not ready, "" if it is."""
     try:
-        with urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5):
+        direct = build_opener(ProxyHandler({}))  # whatever proxy leads to the internet
+        with direct.open(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5):
             return ""
     except HTTPError as error:
         return str(json.load(error)["error"])
@@ -92,7 +93,7 @@ def reason(port: str) -> str:
 def up() -> str:
     """Start what is not running, wait for it, and return where everything is."""
     if not shutil.which("docker"):
-        raise UserError("there is no docker here; install Docker Engine 25 or newer with its Compose plugin")
+        raise UserError("there is no docker here; install Docker Engine 28 or newer with its Compose plugin")
     if not ENV.exists():
         raise UserError("there is no .env, which holds what the containers need; run `make setup`")
     info = subprocess.run(["docker", "info"], capture_output=True, text=True, check=False)

@@ -210,6 +210,7 @@ def create_app(settings: Settings) -> Guard:
     async def metrics() -> Response:
         guard.flush()
         service.inference.count()
+        service.counters.refused.set(bool(service.champion.model and service.champion.reason))
         service.counters.decision.clear()
         if decision := (service.report("drift.json") or {}).get("decision"):
             service.counters.decision.labels(decision).set(1)

@@ -29,6 +29,7 @@ class Counters:
         self.promoted = gauge("model_promoted_timestamp_seconds", "when the pointer came to name it here", ["version"])
         self.decision = gauge("monitor_decision", "1 for what the last drift report decided", ["decision"])
         self.swaps = count("model_swaps", "versions taken up")
+        self.refused = gauge("model_refused", "1 while another version is named than the one that answers")
         self.load_failures = count("model_load_failures", "versions refused")
         self.dropped = count("prediction_log_dropped", "lines that could not be written", ["kind"])
         self.labels = count("feedback_labels", "labels accepted")

@@ -59,7 +59,7 @@ class Segments:
         name = f"{self.kind}-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.urandom(4).hex()}.jsonl"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self.descriptor, self.size = os.open(self.folder / name, flags, 0o644), 0
-        fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        fcntl.flock(self.descriptor, fcntl.LOCK_EX)  # on NFS a shared lock would ask for a file that can be read
 
     def _take_back(self) -> None:
         try:
