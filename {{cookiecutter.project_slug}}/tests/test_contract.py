@@ -21,6 +21,8 @@ def contract(**changes):
         ({"type": "number", "range": (5,)}, "'x' has range (5,)"),
         ({"type": "number", "range": (None, 5)}, "'x' has range (None, 5)"),
         ({"type": "number", "range": 5}, "'x' has range 5"),
+        ({"type": "integer", "range": (0, 10.5)}, "'x' has range (0, 10.5); give ends that an integer"),
+        ({"type": "integer", "range": (0, 1e20)}, "'x' has range (0, 1e+20); give ends that an integer"),
         ({"type": "category"}, "'x' lists no categories"),
         ({"type": "category", "categories": "abc"}, "'x' has categories 'abc'"),
         ({"type": "category", "categories": (1, 2)}, "'x' has categories (1, 2)"),

@@ -146,7 +146,15 @@ def read_rows(path: Path, columns: list[str] | None = None) -> Any:
 
     pandas would hand Arrow's threads a Python file, and a process that ends while they let go of it is aborted:
     apache/arrow#34314.
-    """
-    import pyarrow.parquet as pq  # here, since a service reads none
 
-    return pq.read_table(path, columns=columns).to_pandas()
+    Raises:
+        UserError: it is not Parquet, or lacks a column.
+    """
+    import pyarrow as pa  # here, since a service reads none
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path, columns=columns).to_pandas()
+    except pa.ArrowException as error:
+        told = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as Parquet ({told}); bring it back, or write it anew") from error

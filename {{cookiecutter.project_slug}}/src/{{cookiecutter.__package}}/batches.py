@@ -20,10 +20,7 @@ def labelled(directory: Path, contract: Contract) -> dict[str, pd.DataFrame]:
     for path in sorted(path for path in pulled(directory).iterdir() if path.suffix != ".dvc" and path.name[0] != "."):
         if path.stem in batches:
             raise UserError(f"{path} is the second file of batch {path.stem!r}; rename it")
-        try:
-            batches[path.stem] = read_rows(path).drop(columns=list(contract.personal), errors="ignore")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read as Parquet ({error}); remove it or write it anew") from error
+        batches[path.stem] = read_rows(path).drop(columns=list(contract.personal), errors="ignore")
     if HISTORY in batches:
         raise UserError(f"{directory}/{HISTORY}.parquet bears the name of the history; rename it")
     return batches

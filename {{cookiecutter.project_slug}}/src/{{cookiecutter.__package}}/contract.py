@@ -38,12 +38,14 @@ class Feature:
         ends = self.range or (0, 0)
         ranged = isinstance(ends, tuple) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
         ranged = ranged and ends[0] <= ends[1] and (self.range is None or self.type in ("number", "integer"))
+        whole = self.type != "integer" or not ranged or all(end == int(end) and abs(end) < 2**63 for end in ends)
         texts = isinstance(self.categories, tuple) and all(isinstance(value, str) for value in self.categories)
         listed = self.type != "category" or self.categories or self.unknown == "accept"
         _hold(
             (self.type in DTYPES, f"{self.name!r} has type {self.type!r}; use one of {', '.join(DTYPES)}"),
             (0 <= self.missing <= 1, f"{self.name!r} has missing={self.missing}; a share lies between 0 and 1"),
             (ranged, f"{self.name!r} has range {self.range}; give (low, high) of a number"),
+            (whole, f"{self.name!r} has range {self.range}; give ends that an integer of 64 bits can have"),
             (texts, f"{self.name!r} has categories {self.categories!r}; give a tuple of texts"),
             (self.unknown in ("refuse", "accept"), f"{self.name!r} has unknown={self.unknown!r}; use refuse or accept"),
             (listed, f'{self.name!r} lists no categories; list them or set unknown="accept"'),

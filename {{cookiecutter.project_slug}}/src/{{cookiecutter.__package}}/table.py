@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from . import UserError
-from .contract import Contract
+from .contract import WIDEST, Contract
 from .metrics import drawn
 from .params import TableParams
 
@@ -195,7 +195,8 @@ def distinct(column: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int64]]:
 def numbers(texts: pa.Array, decimal: str, thousands: str) -> pa.Array:
     """Return the numbers that texts stand for, null for what is none; a percent or currency sign does not count."""
     bare = _bare(texts, decimal, thousands)
-    return pc.cast(pc.if_else(pc.match_substring_regex(bare, PLAIN), bare, None), pa.float64())
+    found = pc.cast(pc.if_else(pc.match_substring_regex(bare, PLAIN), bare, None), pa.float64())
+    return pc.if_else(pc.less_equal(pc.abs(found), WIDEST), found, None)
 
 
 def integers(texts: pa.Array, decimal: str, thousands: str) -> pa.Array:
@@ -228,6 +229,8 @@ def moments(texts: Any, form: str) -> pd.Series:
         counts = pd.Series(numbers(texts, ".", "").to_numpy(zero_copy_only=False))
         unit: Any = EPOCHS[form]
         return pd.Series(pd.to_datetime(counts, unit=unit, errors="coerce"), dtype="datetime64[us]")
+    if form == "%Y%m%d":  # beside a missing value pandas writes 20240531.0
+        texts = pc.replace_substring_regex(texts, r"\.0*$", "")
     found = pd.to_datetime(pd.Series(texts.to_pandas(), dtype="str"), format=form, errors="coerce", utc=True)
     return found.dt.tz_localize(None).astype("datetime64[us]")
 
@@ -284,7 +287,7 @@ def _typed(raw: pa.ChunkedArray, name: str, dtype: str, where: Path) -> pd.Serie
             return pd.Series(pc.cast(raw, pa.timestamp("us"), safe=False).to_pandas(), dtype="datetime64[us]")
         if dtype == "float64":
             values = pd.Series(pc.cast(raw, pa.float64(), safe=False).to_numpy())
-            return values.mask(np.isinf(values))
+            return values.mask(values.abs() > WIDEST)
         if dtype in ("int64", "Int64") and pa.types.is_floating(raw.type):  # 3.0 is one, NaN is none
             raw = pc.if_else(pc.is_nan(raw), None, raw)
         kinds = {"Int64": pa.int64(), "boolean": pa.bool_(), "str": pa.string()}

@@ -4,6 +4,7 @@ import pytest
 
 from {{ cookiecutter.__package }}.adoption.columns import columns, number_format
 from {{ cookiecutter.__package }}.adoption.form import PLAIN
+from {{ cookiecutter.__package }}.table import moments
 
 
 def column(*values, name="x", p=PLAIN, dated=None, kind=None):
@@ -101,3 +102,24 @@ def test_days_and_epochs_in_integers_are_times_by_their_name_alone():
 )
 def test_decimals_and_groups_of_digits_are_found(values, semicolon, form):
     assert number_format(pa.table({"x": values}), semicolon) == form
+
+
+def test_a_thousand_is_a_number_though_it_is_rare():
+    texts = [f"{k}.50" for k in range(97)] + ["1,048.80", "2,000.00", "3,100.25"]
+    assert number_format(pa.table({"price": texts, "n": [str(k) for k in range(100)]}), False) == (".", ",")
+
+
+def test_days_that_pandas_wrote_as_floats_are_days():
+    found = column("20240531.0", "20240601.0", "", name="order_date")
+    assert (found.kind, found.form) == ("datetime", "%Y%m%d")
+    assert moments(pa.array(["20240531.0", "20240601"]), "%Y%m%d").notna().all()
+
+
+def test_an_odd_text_among_days_in_digits_is_told():
+    found = column(*[str(20240501 + k) for k in range(30)], "pending", name="order_date")
+    assert (found.kind, list(found.strays)) == ("datetime", ["pending"])
+
+
+@pytest.mark.parametrize("values", [["1.5", "1e400"], [1.5, 1.7e308], ["1.5", "-1e39"]])
+def test_a_number_beyond_single_precision_is_none(values):
+    assert column(*values * 1, *[values[0]] * 40).values.abs().max() == 1.5

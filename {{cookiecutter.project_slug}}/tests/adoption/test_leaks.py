@@ -136,3 +136,10 @@ def test_dates_after_the_rows_own_are_named_and_earlier_ones_are_not(tmp_path):
 def test_keep_takes_a_column_in(tmp_path):
     made = plan_of(orders().assign(copy=lambda t: t["left"]), tmp_path, KEEP="copy")
     assert "copy" in [feature.name for feature in made.contract.features]
+
+
+def test_the_hour_of_a_row_s_own_day_is_not_known_only_later(tmp_path):
+    table = orders()
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(table.index // 4, unit="D")
+    table["day"], table["called"] = day, day + pd.Timedelta(hours=13)
+    assert "called" not in left_out(plan_of(table, tmp_path, time="day"))

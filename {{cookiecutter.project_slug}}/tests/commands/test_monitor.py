@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from services import point
 
-from {{ cookiecutter.__package }} import UserError, write_json
+from {{ cookiecutter.__package }} import UserError, read_rows, write_json
 from {{ cookiecutter.__package }}.commands import monitor
 
 
@@ -92,3 +92,11 @@ def test_the_stage_runs_when_something_that_it_reads_is_newer_than_its_report(tm
         os.utime("report", (4e9 + at, 4e9 + at))
         runs.append((tmp_path / "ran").read_text().count("ran"))
     assert runs == [1, 1, 2, 3, 4, 4]
+
+
+def test_a_snapshot_that_is_none_is_one_sentence(tmp_path, monkeypatch):
+    spoilt = tmp_path / "2026-01-01-abc.parquet"
+    spoilt.write_bytes(b"none")
+    monkeypatch.setattr(monitor, "snapshot", lambda: read_rows(spoilt))
+    with pytest.raises(SystemExit, match=r"monitor: .*2026-01-01-abc\.parquet cannot be read as Parquet"):
+        monitor.main([])

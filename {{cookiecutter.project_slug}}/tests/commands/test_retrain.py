@@ -153,3 +153,57 @@ def test_nothing_new_is_said_and_the_pipeline_runs_all_the_same(code, monkeypatc
         assert module.retrain() == "the gate's last word: abc unchanged: as before"
     assert ran == [["-m", "dvc", "repro"]]
     assert "nothing new is labelled" in capsys.readouterr().out
+
+
+def test_rows_that_did_not_fit_come_back_once_they_do(capsys):
+    rows = valid_rows(BINARY, 6, seed=1)
+    path = produce(BINARY, rows)
+    seen = pd.read_parquet(path)
+    save(path, seen.drop(columns="features.scores"))
+    assert come_back(BINARY)[1] == {}
+    assert "6 labelled rows do not fit schema.py" in capsys.readouterr().out
+    assert come_back(BINARY)[0] == [], "nothing has changed"
+    save(path, pd.read_parquet(path).assign(**{"features.scores": seen["features.scores"]}))
+    ((_, batch),) = come_back(BINARY)[1].items()
+    assert len(batch) == 6
+
+
+def test_one_row_that_lacks_a_value_keeps_none_of_the_others_back():
+    rows = valid_rows(BINARY, 6, seed=1)
+    path = produce(BINARY, rows)
+    seen = pd.read_parquet(path)
+    save(path, seen.assign(**{"features.scores": seen["features.scores"].astype("boolean").mask(seen.index == 2)}))
+    ((_, batch),) = come_back(BINARY)[1].items()
+    assert batch["row"].tolist() == [id for k, id in enumerate(rows["row"]) if k != 2]
+
+
+def test_of_two_predictions_of_one_row_the_later_label_goes_back_whatever_file_it_lies_in():
+    rows = valid_rows(BINARY, 4, seed=1)
+    for name, hour, label in (("2026-01-01-zzz", 9, "yes"), ("2026-01-01-aaa", 15, "no")):
+        path = produce(BINARY, rows.assign(label=label), name)
+        save(path, pd.read_parquet(path).assign(time=f"2026-01-01T{hour:02}:00:00+00:00"))
+    ((_, batch),) = come_back(BINARY)[1].items()
+    assert batch["label"].tolist() == ["no"] * 4
+
+
+def test_a_row_that_lies_in_a_batch_which_no_pipeline_has_taken_up_does_not_come_back_twice():
+    rows = valid_rows(BINARY, 4, seed=1)
+    produce(BINARY, rows)
+    come_back(BINARY)
+    produce(BINARY, rows, "2026-01-02-abc")
+    assert come_back(BINARY)[1] == {}
+    assert set(pd.read_parquet(module.PRODUCTION / "2026-01-02-abc.parquet")["batch"]) == {KNOWN}
+
+
+def test_a_batch_of_another_contract_stops_no_retraining():
+    pd.DataFrame({"other": [1]}).to_parquet(module.BATCHES / "by-hand.parquet")
+    produce(BINARY, valid_rows(BINARY, 4, seed=1))
+    assert len(come_back(BINARY)[1]) == 1
+
+
+def test_marked_rows_that_fit_no_more_are_left_out_in_a_sentence(capsys):
+    path = produce(BINARY, valid_rows(BINARY, 4, seed=1))
+    mark(module.PRODUCTION, module.LABELLED, module.BATCHES, BINARY)
+    save(path, pd.read_parquet(path).drop(columns="features.scores"))
+    assert deliver(module.PRODUCTION, module.LABELLED, BINARY) == {}
+    assert "do not fit schema.py any more" in capsys.readouterr().out

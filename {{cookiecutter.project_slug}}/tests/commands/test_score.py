@@ -151,3 +151,20 @@ def test_without_a_champion_it_says_what_to_do():
     Path("models/champion.json").write_text('{"version": null, "previous": null, "blocked": []}')
     with pytest.raises(UserError, match="make pipeline"):
         score.score(Path("rows.csv"), Path("scores.csv"))
+
+
+def test_a_bad_row_that_is_scored_again_gets_a_new_number_and_reason():
+    rows = valid_rows(MULTICLASS, 3)
+    promote(fitted_bundle(Path("made"), MULTICLASS, valid_rows(MULTICLASS, 40)))
+    rows.assign(row_number=77, reason="an old one", label=[0.5, 9.0, 0.5]).to_csv("rows.csv", index=False)
+    score.score(Path("rows.csv"), Path("scores.csv"))
+    bad = pd.read_csv("scores.bad.csv")
+    assert bad["row_number"].tolist() == [1]
+    assert bad["reason"].str.startswith("label: a number").all()
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "value"), [("1_000", "integer", "1_000"), ("1_0.5", "number", "1_0.5"), (12.0, "id", "12")]
+)
+def test_what_only_python_would_read_is_no_number_and_an_id_has_no_point(cell, kind, value):
+    assert score.plain(cell, kind) == value

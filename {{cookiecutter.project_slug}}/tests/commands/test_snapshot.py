@@ -11,7 +11,7 @@ from traffic import replay
 
 from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.commands import snapshot as module
-from {{ cookiecutter.__package }}.commands.snapshot import snapshot
+from {{ cookiecutter.__package }}.commands.snapshot import _remove, snapshot
 
 CONTRACTS = pytest.mark.parametrize("contract", [BINARY, MULTICLASS, REGRESSION], ids=lambda contract: contract.task)
 
@@ -175,3 +175,14 @@ def test_what_was_taken_up_without_dvc_is_given_to_it_the_next_time(tmp_path, tr
     os.utime(path, (4e9, 4e9))
     assert snapshot().startswith("0 new predictions")
     assert tracked == [path, path]
+
+
+def test_files_that_no_service_wrote_stay_and_labels_stay_beside_what_is_kept(tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in ("audit.jsonl", "labels-a.jsonl", "predictions-a.jsonl"):
+        (logs / name).write_text("")
+        os.utime(logs / name, (1, 1))
+    assert _remove(logs, 30, {logs / "predictions-a.jsonl"}) == 0
+    assert _remove(logs, 30, set()) == 2
+    assert [path.name for path in logs.iterdir()] == ["audit.jsonl"]

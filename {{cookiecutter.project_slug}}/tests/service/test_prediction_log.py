@@ -127,3 +127,12 @@ def test_another_kind_is_not_repaired(log):
     (log.folder / "labels-x.jsonl").write_bytes(b"torn")
     log.repair()
     assert contents(log) == [b"torn"]
+
+
+def test_a_segment_that_somebody_removed_is_followed_by_another(log):
+    assert log.append(b"1\n")
+    for path in log.folder.iterdir():
+        path.unlink()
+    assert log.append(b"2\n")
+    (path,) = log.folder.iterdir()
+    assert path.read_bytes() == b"2\n"

@@ -6,7 +6,7 @@ A value that does not fit the rest of its column counts as missing and is told w
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..contract import WIDEST
 from ..params import TableParams
 from ..table import TRUTH, distinct, integers, is_text, moments, numbers
 
@@ -97,10 +98,14 @@ def number_format(table: pa.Table, semicolon: bool) -> tuple[str, str]:
     samples = [Texts("", *distinct(column)).sample() for column in some.columns]
     order = sorted(FORMATS, key=lambda form: (form[0] != ",") * semicolon)
     order = sorted(order, key=lambda form: form != (".", "")) if not semicolon else [(".", ""), *order]
-    scores = {
-        form: sum(len(s) - numbers(s, *form).null_count >= (1 - STRAY) * len(s) > 0 for s in samples) for form in order
-    }
-    return max(order, key=lambda form: scores[form])
+
+    def score(form: tuple[str, str]) -> tuple[int, int]:
+        """Return how many columns are numbers, and how many of their texts: a thousand may be rare."""
+        fit = [len(s) - numbers(s, *form).null_count for s in samples]
+        fit = [count for count, s in zip(fit, samples, strict=True) if count >= (1 - STRAY) * len(s) > 0]
+        return len(fit), sum(fit)
+
+    return max(order, key=score)
 
 
 def columns(table: pa.Table, p: TableParams, dated: str | None) -> Iterator[Column]:
@@ -124,8 +129,8 @@ def _typed(name: str, raw: pa.ChunkedArray, dated: str | None) -> Column:
         values = pd.Series(pc.cast(raw, pa.int64(), safe=False).to_pandas(integer_object_nulls=True), dtype="Int64")
         return _maybe_time(Column(name, "integer", values), dated)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind) or is_wide:
-        floats = pd.Series(pc.cast(raw, pa.float64(), safe=False).to_numpy()).replace([np.inf, -np.inf], np.nan)
-        return Column(name, "number", floats)
+        floats = pd.Series(pc.cast(raw, pa.float64(), safe=False).to_numpy())
+        return Column(name, "number", floats.mask(floats.abs() > WIDEST))
     return Column(name, "nested", pd.Series(index=range(len(raw)), dtype="object"))
 
 
@@ -235,5 +240,5 @@ def _maybe_time(column: Column, dated: str | None) -> Column:
             found = moments(pa.array(values.astype("str").astype(object), pa.string()), form)
             if found.notna().all():
                 spread = pd.Series(found.array, index=values.index).reindex(column.values.index)
-                return Column(column.name, "datetime", spread.astype("datetime64[us]"), form=form, marks=column.marks)
+                return replace(column, kind="datetime", values=spread.astype("datetime64[us]"), form=form, unit="")
     return column

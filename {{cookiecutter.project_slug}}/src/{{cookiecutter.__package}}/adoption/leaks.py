@@ -140,6 +140,8 @@ def _after(column: Column, values: pd.Series, time: Column | None, rows: pd.Inde
         return ""
     own = time.values.loc[rows].reset_index(drop=True)
     whole_days = bool((values.dropna() == values.dropna().dt.floor("D")).all())
+    if (own.dropna() == own.dropna().dt.floor("D")).all():  # then so is the comparison
+        values = values.dt.floor("D")
     later = float((values > (own.dt.ceil("D") if whole_days else own)).mean())
     return f"holds dates after {time.name} in {later:.0%} of the rows: known only later" if later > LATER else ""
 

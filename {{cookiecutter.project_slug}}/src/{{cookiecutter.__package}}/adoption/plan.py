@@ -284,7 +284,7 @@ def _positive(classes: tuple[Any, ...], counts: dict[Any, int], wanted: Wanted) 
         if wanted.positive not in named:
             raise UserError(f"POSITIVE is {wanted.positive!r}; {wanted.target!r} has {' and '.join(named)}")
         return named[wanted.positive]
-    known = [value for text, value in named.items() if text.lower() in POSITIVE]
+    known = [value for text, value in named.items() if text.lower() in POSITIVE and {*named} != {"1", "2"}]
     return known[0] if len(known) == 1 else min(classes, key=lambda value: (counts[value], str(value)))
 
 

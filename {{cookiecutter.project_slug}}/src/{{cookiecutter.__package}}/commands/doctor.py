@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from .. import UserError, pulled, read_json, say
+from .. import UserError, pulled, say
 
 POINTER, VERSIONS = Path("models/champion.json"), Path("models/versions")
 CACHE, STORE, SETTINGS = Path(".dvc/cache/files/md5"), Path("mlflow.db"), Path(".env")
@@ -104,9 +104,11 @@ def params() -> str:
 
 def pointed(key: str) -> str | None:
     """Return the version that the pointer names, and that is here, or None where it names none."""
+    from ..champion import read
+
     try:
-        version = read_json(POINTER)[key]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        version: Any = dict(read(POINTER))[key]
+    except OSError as error:
         raise UserError(f"{POINTER} cannot be read ({error!r}); run `git checkout {POINTER}`") from error
     if version and not (VERSIONS / version).is_dir():
         raise UserError(f"{POINTER} names {version} as {key}, which {VERSIONS} lacks; run `.venv/bin/dvc pull`")
@@ -127,7 +129,14 @@ def champion() -> str:
 def way_back() -> str:
     """Look for the version that a rollback would bring back."""
     version = pointed("previous")
-    return f"`make rollback` would bring back {version}" if version else "there is nothing to roll back to"
+    if version is None:
+        return "there is nothing to roll back to"
+    from ..bundle import verified
+
+    verified(VERSIONS, version)
+    if not (VERSIONS / version / "decision.json").exists():
+        raise UserError(f"{VERSIONS / version} has no decision.json; run `.venv/bin/dvc checkout`")
+    return f"`make rollback` would bring back {version}, which is whole"
 
 
 def data() -> str:

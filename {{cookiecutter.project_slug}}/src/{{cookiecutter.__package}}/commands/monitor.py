@@ -66,21 +66,22 @@ def watch(every_s: float, stop: Event) -> None:
                 CHECKED.touch()
             elif glance() == 0:
                 CHECKED.touch()
-        except (UserError, OSError) as error:
+        except (UserError, OSError, ValueError) as error:
             say("monitor", str(error))
         stop.wait(max(0, every_s - (time.monotonic() - begun)))
 
 
 def main(arguments: list[str]) -> int:
     """Check once, or look for ever; return the exit code."""
-    try:
-        every_s = float(arguments[0]) if arguments else 0
-        if not arguments:
+    if not arguments:
+        try:
             return check()
+        except (UserError, OSError) as error:
+            sys.exit(f"monitor: {error}")
+    try:
+        every_s = float(arguments[0])
     except ValueError:
         sys.exit(f"monitor: {arguments[0]!r} is no number of seconds")
-    except (UserError, OSError) as error:
-        sys.exit(f"monitor: {error}")
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     watch(every_s, stop)

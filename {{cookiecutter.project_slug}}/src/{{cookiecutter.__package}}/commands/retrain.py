@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
 from .. import read_json, read_rows, say, tell, write
 from ..contract import Contract
@@ -24,7 +26,7 @@ UNFIT, KNOWN = "(unfit)", "(known)"  # not names of batches: why a row goes into
 
 
 def labelled(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame | None:
-    """Return the labelled rows of a snapshot in the contract's columns, None if it was made by another contract.
+    """Return the labelled rows of a snapshot that fit the contract, in its columns, None if none can.
 
     A row without an id takes its prediction's, one without a time the request's.
     """
@@ -36,40 +38,56 @@ def labelled(rows: pd.DataFrame, contract: Contract) -> pd.DataFrame | None:
     try:
         columns |= {feature.name: rows[f"features.{feature.name}"] for feature in contract.features}
         columns[contract.target] = rows["label"]
-        return pd.DataFrame(columns).astype(contract.dtypes)
+        needed = [feature.name for feature in contract.features if not feature.missing]
+        return pd.DataFrame(columns).dropna(subset=needed).astype(contract.dtypes)
     except (KeyError, TypeError, ValueError):
         return None
 
 
 def mark(production: Path, labelled_dir: Path, batches: Path, contract: Contract) -> list[Path]:
-    """Write into the snapshots which batch each labelled row goes to; return the snapshots that changed."""
+    """Write into the snapshots which batch each labelled row goes to; return the snapshots that changed.
+
+    Of two labelled predictions of one row the later one goes back. Rows that do not fit `schema.py` wait for one.
+    """
     fresh: dict[Path, pd.DataFrame] = {}
     marks: dict[Path, pd.Series] = {}
+    asked: list[pd.Series] = []
+    gone: list[pd.Series] = []
     for path in sorted(production.glob("*.parquet")):
         rows = read_rows(path)
-        rows = rows[rows["label"].notna() & rows["batch"].isna()]
+        gone.append(rows["row_id"].fillna(rows["id"])[rows["batch"].notna() & ~rows["batch"].isin([UNFIT, KNOWN])])
+        rows = rows[rows["label"].notna() & (rows["batch"].isna() | (rows["batch"] == UNFIT))]
         if len(rows):
             found = labelled(rows, contract)
-            marks[path] = pd.Series(UNFIT if found is None else None, rows.index, dtype="str")
-            if found is not None:
+            marks[path] = pd.Series(UNFIT, rows.index, dtype="str")
+            if found is not None and len(found):
                 fresh[path] = found
+                asked.append(rows["time"].loc[found.index])
     if fresh:
         together = pd.concat(list(fresh.values()), ignore_index=True)
         known = pd.Series(False, together.index)
         if contract.id:
             ids = together[contract.id]
-            earlier = [read_rows(path, columns=[contract.id]) for path in sorted(batches.glob("*.parquet"))]
-            known = ids.duplicated(keep="last") | ids.isin(pd.concat(earlier)[contract.id] if earlier else [])
+            for path in sorted([*batches.glob("*.parquet"), *labelled_dir.glob("*.parquet")]):
+                if contract.id in pq.read_schema(path).names:  # what is no batch of this contract `validate` names
+                    gone.append(read_rows(path, columns=[contract.id])[contract.id].astype("str"))
+            in_time = ids.iloc[np.argsort(pd.concat(asked).to_numpy(), kind="stable")]
+            known = in_time.duplicated(keep="last").sort_index() | ids.isin(pd.concat(gone))
         name = _name(together.loc[~known, contract.time] if contract.time else None, labelled_dir)
         where, end = known.map({True: KNOWN, False: name}), 0
         for path, found in fresh.items():
             begin, end = end, end + len(found)
-            marks[path] = pd.Series(where[begin:end].to_numpy(), found.index, dtype="str")
+            marks[path].loc[found.index] = where[begin:end].to_numpy()
+    if unfit := sum(int((mine == UNFIT).sum()) for mine in marks.values()):
+        say("retrain", f"{unfit:,} labelled rows do not fit schema.py and stay where they are")
+    changed = []
     for path, mine in marks.items():
         rows = read_rows(path)
-        rows.loc[mine.index, "batch"] = mine
-        save(path, rows)
-    return list(marks)
+        if not rows.loc[mine.index, "batch"].equals(mine):
+            rows.loc[mine.index, "batch"] = mine
+            save(path, rows)
+            changed.append(path)
+    return changed
 
 
 def _name(times: pd.Series | None, labelled_dir: Path) -> str:
@@ -87,7 +105,10 @@ def deliver(production: Path, labelled_dir: Path, contract: Contract) -> dict[Pa
         for name, mine in rows.groupby("batch"):
             if name not in done:
                 found = labelled(mine, contract)
-                parts.setdefault(str(name), []).extend([] if found is None else [found])
+                if found is None:
+                    say("retrain", f"{path} has rows of batch {name} that do not fit schema.py any more")
+                else:
+                    parts.setdefault(str(name), []).append(found)
     written = {}
     for name, frames in parts.items():
         rows, path = pd.concat(frames, ignore_index=True), labelled_dir / f"{name}.parquet"

@@ -70,12 +70,20 @@ def plain(value: Any, kind: str) -> Any:
     """Return a cell as a request would carry it; what cannot be read so stays as it is, and the check refuses it."""
     if value is None or value == "" or value != value:
         return None
-    for read in READERS.get(kind, ()) if isinstance(value, str) else ():
+    for read in READERS.get(kind, ()) if isinstance(value, str) and "_" not in value else ():  # 1_000 is Python's
         with suppress(KeyError, ValueError):
             return read(value)
     if isinstance(value, date):
         return value.isoformat()
-    return str(value) if kind == "id" else value
+    if kind == "id":  # integers beside a missing one come as floats
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return value
+
+
+def refused(row: Row, number: int, reason: str) -> Row:
+    """Return a bad row with its number and the reason, not those that it may have of an earlier time."""
+    told = {"row_number": number, "reason": reason}
+    return told | {name: value for name, value in row.items() if name not in told}
 
 
 class Scorer:
@@ -102,7 +110,7 @@ class Scorer:
             try:
                 good.append(({"row_number": number}, self.checks.one(read)))
             except UserError as error:
-                bad.append({"row_number": number, "reason": str(error), **row})
+                bad.append(refused(row, number, str(error)))
         if not good:
             return [], bad
         scores = self.bundle.scores(columns_of([row for _, row in good]))
@@ -114,7 +122,8 @@ class Scorer:
                 kept = {name: row.get(name) for name in self.kept}
                 scored.append(number | kept | dict(zip(found, answer, strict=True)))
             else:
-                bad.append(number | {"reason": "the model has no finite answer", **rows[number["row_number"] - first]})
+                at = number["row_number"]
+                bad.append(refused(rows[at - first], at, "the model has no finite answer"))
         return scored, bad
 
 

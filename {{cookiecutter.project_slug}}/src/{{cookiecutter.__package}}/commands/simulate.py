@@ -10,7 +10,7 @@ import signal
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -282,8 +282,10 @@ def simulate(s: Settings, contract: Contract) -> str:
     if missing := [name for name in contract.columns if name not in stream]:
         raise UserError(f"{STREAM} has no column {missing[0]!r}; run `make pipeline`")
     cursor: dict[str, Any] = {"stream": digest(STREAM), "next": 0}
-    seen = read_json(CURSOR) if CURSOR.exists() else cursor
-    start = seen["next"] if seen["stream"] == cursor["stream"] else 0
+    with suppress(OSError, ValueError, KeyError, TypeError):  # there is none, or what a full disk left of it
+        seen = read_json(CURSOR)
+        cursor["next"] = int(seen["next"]) if seen["stream"] == cursor["stream"] else 0
+    start = cursor["next"]
     if start >= len(stream):
         raise UserError(f"all {len(stream):,} rows of {STREAM} were sent; remove {CURSOR} to begin again")
     rows = stream[contract.columns].iloc[start : span(stream, start, s.rows, contract)]

@@ -192,7 +192,8 @@ def snapshot(logs: Path = LOGS, production: Path = PRODUCTION, versions: Path = 
 
 def _remove(logs: Path, days: int, kept: set[Path]) -> int:
     count = 0
-    for path in {*logs.glob("*.jsonl")} - kept:
+    predicted = {*logs.glob("predictions-*.jsonl")} - kept
+    for path in predicted | (set() if kept else {*logs.glob("labels-*.jsonl")}):  # the labels of what is kept too
         if time.time() - path.stat().st_mtime > days * DAY_S:
             with path.open("rb") as segment:
                 try:

@@ -24,7 +24,7 @@ class Segments:
     def append(self, lines: bytes) -> bool:
         """Write whole lines or nothing, and return whether they were written."""
         try:
-            if self.descriptor < 0 or (self.size and self.size + len(lines) > self.max_bytes):
+            if self.descriptor < 0 or (self.size and self.size + len(lines) > self.max_bytes) or self._is_gone():
                 self._open()
             written = os.write(self.descriptor, lines)
         except OSError:
@@ -52,6 +52,10 @@ class Segments:
                     continue
                 start = segment.seek(max(0, size - TAIL_BYTES))
                 segment.truncate(start + segment.read().rfind(b"\n") + 1)
+
+    def _is_gone(self) -> bool:
+        """Return whether somebody removed the segment: what is written to it nobody would read."""
+        return os.fstat(self.descriptor).st_nlink == 0
 
     def _open(self) -> None:
         self.close()

@@ -43,23 +43,10 @@ class Question:
 
 
 PARAMETERS = NotRequired[dict[str, Any]]  # of no use to this service, but clients send them
-Tensor: Any = record(
-    "Tensor",
-    {
-        "name": str,
-        "shape": Annotated[list[int], Field(min_length=1, max_length=2)],
-        "datatype": str,
-        "data": list[Any],
-        "parameters": PARAMETERS,
-    },
-)
-TENSOR = {
-    "name": "the name of a feature",
-    "shape": "a list of one or two integers",
-    "datatype": "a text",
-    "data": "a list of values",
-    "parameters": "an object",
-}
+SHAPE = Annotated[list[int], Field(min_length=1, max_length=2)]
+TENSOR = {"name": "the name of a feature", "shape": "a list of one or two integers", "datatype": "a text"}
+TENSOR |= {"data": "a list of values", "parameters": "an object"}
+Tensor: Any = record("Tensor", dict(zip(TENSOR, (str, SHAPE, str, list[Any], PARAMETERS), strict=True)))
 Output: Any = record("Output", {"name": str, "parameters": PARAMETERS})
 INFERENCE_KEYS = {
     "id": NotRequired[str],
@@ -154,11 +141,7 @@ class Protocol:
         except ValidationError as error:
             raise Refusal(400, sentence(error, self.checks.expected, 2, EVERY)) from error
         columns = {name: [row[name] for row in rows] for name in self.checks.features}
-        kept = (
-            [{name: row[column] for column, name in self.kept.items() if column in row} for row in rows]
-            if self.kept
-            else [{}] * len(rows)
-        )
+        kept = [{name: row[column] for column, name in self.kept.items() if column in row} for row in rows]
         texts = sum(len(rows) - columns[name].count(None) for name in self.texts)
         texts += sum(1 for row in kept for value in row.values() if value is not None)
         if body.count(b'"') != 2 * (1 + sum(map(len, rows)) + texts):  # each text has two quotes

@@ -191,11 +191,12 @@ def fresh(snapshots: list[Path], timed: bool) -> dict[str, int]:
     """Return how many labelled rows are in no batch yet, and on how many days."""
     if not snapshots:
         return {"rows": 0, "days": 0}
-    columns = ["time", "row_time", "label", "batch"]
+    columns = ["id", "time", "row_id", "row_time", "label", "batch"]
     rows = pd.concat(
         [read_rows(path, columns=columns).assign(label=lambda x: x["label"].notna()) for path in snapshots]
     )
     rows = rows[rows["label"] & rows["batch"].isna()]
+    rows = rows[~rows["row_id"].fillna(rows["id"]).duplicated()]  # a row that was asked twice goes back once
     days = moments(rows, timed).dt.floor("D").nunique()
     return {"rows": len(rows), "days": int(days)}
 
