@@ -145,7 +145,7 @@ def calibration_bins(task: str, y: NDArray[Any], scores: Floats) -> tuple[Intege
 def unit(task: str, y: NDArray[Any]) -> float:
     """Return what a gap of predicted and observed is told in: a regression's standard deviation, if there is one."""
     deviation = float(np.std(y)) if task == "regression" else 1.0
-    return deviation if deviation > TINY * float(np.abs(y).max()) else 1.0
+    return deviation if deviation > 1e-12 * float(np.abs(y).max()) else 1.0  # below it, rounding alone
 
 
 def calibration_gaps(task: str, y: NDArray[Any], scores: Floats, block: Integers, weights: Floats) -> Floats:
