@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from projects import ONE_CORE, RESULTS, Project, link_environment
+from projects import ONE_CORE, RESULTS, STAGES, Project, link_environment
 
 Bare = Callable[[Path], Project]
 TOKYO = {"TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}
@@ -68,6 +68,16 @@ def test_a_colleague_clones_pulls_and_has_nothing_to_run(ready: Project, tmp_pat
     assert colleague.python(BUNDLE_ANSWERS, f"models/versions/{champion}/bundle") == champion
     assert colleague.results() == ready.results()
     assert colleague.git("status", "--porcelain") == ""
+
+
+def test_a_clone_without_the_remote_builds_the_champion_again(ready: Project, tmp_path: Path) -> None:
+    ready.commit()
+    ready.git("clone", "--quiet", str(ready.path), str(tmp_path / "stranger"))
+    stranger = Project(tmp_path / "stranger")
+    link_environment(ready.path, stranger.path)
+    assert stranger.repro().ran == STAGES[:-1]  # what track reads is what was tracked
+    assert stranger.results() == ready.results()
+    assert stranger.git("diff", "--numstat").split() == ["2", "2", "dvc.lock"]  # of models/fitted, whose bytes vary
 
 
 def test_a_moved_project_works_after_setup_and_its_mlflow_after_track(built: Project, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def load(path: Path) -> Bundle:
         manifest = read_json(path / MANIFEST)
         wrong = _files(path) ^ set(manifest) or {name for name in manifest if digest(path / name) != manifest[name]}
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: the bundle cannot be read ({error}); restore it with `dvc checkout`") from error
+        raise UserError(f"{path}: the bundle cannot be read ({error}); `.venv/bin/dvc pull` brings it") from error
     if wrong:
         raise UserError(f"{path}: {min(wrong)} is not what the manifest says; restore the bundle with `dvc checkout`")
     graph, contract = (path / "model.onnx").read_bytes(), read_json(path / "contract.json")

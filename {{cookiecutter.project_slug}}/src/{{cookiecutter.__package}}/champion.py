@@ -42,6 +42,18 @@ def move(path: Path, seen: Champion, to: Champion) -> bool:
         return True
 
 
+def home(versions: Path, version: str) -> Path:
+    """Return the folder of a version.
+
+    Raises:
+        UserError: it is not here, as in a clone before its data are pulled.
+    """
+    path = versions / version
+    if not path.is_dir():
+        raise UserError(f"{path} is not here; `.venv/bin/dvc pull` brings it")
+    return path
+
+
 def lineage(versions: Path, version: str | None) -> list[str]:
     """Return the version and the champions before it, newest first, as their decisions name them."""
     found: list[str] = []

@@ -102,7 +102,7 @@ def broken(home):
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
-        (gone, "is missing; restore it with `dvc checkout`"),
+        (gone, "is not here; `.venv/bin/dvc pull` brings it"),
         (changed, "contract.json is not what the manifest says"),
         (another, "holds bundle"),
         (broken, "golden rows"),

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -309,6 +310,27 @@ def test_a_promotion_that_was_cut_short_is_finished(project):
     write_json(project.home / "champion.json", {"version": None, "previous": None, "blocked": []})
     assert project.challenge() == decision
     assert project.champion["version"] == decision["version"]
+
+
+def test_a_clone_that_lacks_the_champion_builds_it_again_as_it_was(project):
+    project.challenge(slope=0.9)
+    decision = project.challenge()
+    pointer, home = project.champion, project.home / "versions" / decision["version"]
+    before = {path.relative_to(home): path.read_bytes() for path in home.rglob("*.json")}
+    assert pointer["previous"]
+    assert before
+    shutil.rmtree(home)
+    assert project.challenge() == decision
+    assert project.champion == pointer
+    assert {path.relative_to(home): path.read_bytes() for path in home.rglob("*.json")} == before
+
+
+def test_a_clone_that_lacks_the_champion_and_builds_another_says_what_to_do(project):
+    version = project.challenge()["version"]
+    shutil.rmtree(project.home / "versions" / version)
+    with pytest.raises(UserError, match=f"{version} is not here; `.venv/bin/dvc pull` brings it"):
+        project.challenge(slope=0.9)
+    assert project.champion["version"] == version
 
 
 def test_a_version_that_was_promoted_once_is_judged_again_by_the_numbers_of_today(project):

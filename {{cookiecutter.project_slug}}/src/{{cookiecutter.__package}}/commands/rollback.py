@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import UserError, read_json, tell
 from ..bundle import verified
-from ..champion import Champion, move, read
+from ..champion import Champion, home, move, read
 
 POINTER, VERSIONS = Path("models/champion.json"), Path("models/versions")
 
@@ -24,11 +24,9 @@ def rollback() -> str:
         raise UserError("there is no champion yet; run `make pipeline`")
     if version is None:
         raise UserError(f"{POINTER} names no version before {left}; there is nothing to go back to")
-    home = VERSIONS / version
-    if not home.is_dir():
-        raise UserError(f"{home} is missing; restore it with `dvc checkout`")
+    decision = home(VERSIONS, version) / "decision.json"
     verified(VERSIONS, version)
-    before, blocked = read_json(home / "decision.json")["champion"], [*dict.fromkeys([*seen["blocked"], left])]
+    before, blocked = read_json(decision)["champion"], [*dict.fromkeys([*seen["blocked"], left])]
     _move(seen, {"version": version, "previous": None if before in blocked else before, "blocked": blocked})
     return f"{left} is blocked; {version} answers now; `make unblock VERSION={left}` lets it be promoted again"
 

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .. import UserError, pulled, read_json, read_rows, run, say, write, write_json
-from ..champion import read
+from ..champion import home, read
 from ..loop import page
 from ..metrics import (
     Floats,
@@ -264,8 +264,9 @@ def main(champion_path: Path, versions: Path, production_dir: Path, *outs: Path)
     mine = next((one for one in traffic if one.version == champion), None)
     timed = False
     if champion:
-        promised = [name for name in read_json(versions / champion / "promise.json")["intervals"] if "mean" not in name]
-        timed = read_json(versions / champion / "bundle/contract.json")["time"] is not None
+        kept = home(versions, champion)
+        promised = [name for name in read_json(kept / "promise.json")["intervals"] if "mean" not in name]
+        timed = read_json(kept / "bundle/contract.json")["time"] is not None
         if p.metric and p.metric not in promised:
             raise UserError(f"params.yaml: monitor.metric is {p.metric!r}; {champion} promised {', '.join(promised)}")
     metric = next((one.metric for one in [mine, *traffic] if one), None)

@@ -16,7 +16,7 @@ import pandas as pd
 from .. import UserError, folder, read_json, read_rows, run, say, write, write_json
 from ..bundle import Bundle, replay
 from ..bundle import load as load_bundle
-from ..champion import Champion, lineage, move, read
+from ..champion import Champion, home, lineage, move, read
 from ..metrics import (
     Floats,
     Hashes,
@@ -175,7 +175,7 @@ def judge(
     known, opponents = {"the challenger": (trained, gate.challenger.contract)}, []
     reasons: list[str] = []
     for version in needed:
-        bundle = load_bundle(versions / version / "bundle")
+        bundle = load_bundle(home(versions, version) / "bundle")
         try:
             opponents.append(Opponent(version, comparable(bundle, gate.challenger, gate.test), needed[version], bundle))
             known[version] = (np.load(versions / version / "train_rows.npy"), bundle.contract)
@@ -249,7 +249,12 @@ def main(*paths: Path) -> str:
     challenger_dir, split_dir, metrics_path, champion_path, versions, decision_path, readable_path = paths
     versions.mkdir(parents=True, exist_ok=True)
     p, e, min_rows = load(PromoteParams), load(EvaluateParams), load(SplitParams).min_test_rows
-    champion, challenger = read(champion_path), load_bundle(challenger_dir / "bundle")
+    pointer, challenger = read(champion_path), load_bundle(challenger_dir / "bundle")
+    champion = pointer
+    if (lost := pointer["version"]) and not (versions / lost).is_dir():
+        if lost != challenger.version:
+            home(versions, lost)  # is not here
+        champion = {**pointer, "version": pointer["previous"], "previous": None}
     receipt, metrics = read_json(challenger_dir / "receipt.json"), read_json(metrics_path)
     names: Decision = {"version": challenger.version, "champion": champion["version"]}
     decision = settled(challenger.version, champion)
@@ -268,7 +273,7 @@ def main(*paths: Path) -> str:
                 write(scratch / "card.md", card(decision, metrics, receipt, challenger.contract))
                 np.save(scratch / "train_rows.npy", trained)
     to: Champion = {**champion, "version": challenger.version, "previous": champion["version"]}
-    if decision["decision"] == "promoted" and not move(champion_path, champion, to):
+    if decision["decision"] == "promoted" and not move(champion_path, pointer, to):
         decision = {"decision": "refused", "reasons": ["the champion changed meanwhile; run `dvc repro` again"]}
     decision = names | decision
     write_json(decision_path, decision)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import UserError, digest_json, read_json, run, say
-from ..champion import lineage, read
+from ..champion import home, lineage, read
 
 os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}  # read when mlflow is imported
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a dead server would otherwise be asked for minutes
@@ -92,9 +92,9 @@ def sources(challenger_dir: Path, versions: Path, champion: str | None, reports:
     readable = [reports / name for name in ("decision.md", "decision.json", "validation.json", "plots/evaluation.png")]
     readable = [path for path in (*readable, versions / receipt["version"] / "card.md") if path.exists()]
     found = [Source(receipt, challenger_dir / "bundle", metrics, readable)]
-    for home in (versions / version for version in oldest_first(versions, champion)):
-        receipt, promise = read_json(home / "receipt.json"), read_json(home / "promise.json")
-        found.append(Source(receipt, home / "bundle", promise, [home / "card.md", home / "decision.json"]))
+    for kept in (versions / version for version in oldest_first(versions, champion)):
+        receipt, promise = read_json(kept / "receipt.json"), read_json(kept / "promise.json")
+        found.append(Source(receipt, kept / "bundle", promise, [kept / "card.md", kept / "decision.json"]))
     return found
 
 
@@ -182,7 +182,8 @@ def register(client: mlflow.MlflowClient, experiment: str, versions: Path, champ
 
 def main(challenger_dir: Path, champion_path: Path, versions: Path, reports: Path) -> str:
     """Fill the store."""
-    champion = read(champion_path)["version"]
+    if champion := read(champion_path)["version"]:
+        home(versions, champion)
     try:
         client, experiment = connect()
         logged = sum(log(client, experiment, source) for source in sources(challenger_dir, versions, champion, reports))

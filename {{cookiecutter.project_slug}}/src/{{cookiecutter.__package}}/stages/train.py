@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import skops.io
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -27,7 +28,7 @@ from ..params import TrainParams, load
 from ..schema import CONTRACT
 
 RECENT_DAYS = 30  # behind the second baseline
-BUSY = 0.75  # of the cores
+LOOK_S = 0.3  # how long the cores are watched
 
 
 def threshold(model: Pipeline, rows: pd.DataFrame, y: NDArray[Any], contract: Contract, p: TrainParams) -> float:
@@ -52,12 +53,15 @@ def baselines(rows: pd.DataFrame, y: NDArray[Any], contract: Contract) -> dict[s
     return {name: (np.bincount(y[of], minlength=count) / of.sum()).tolist() for name, of in chosen.items()}
 
 
-def busy() -> bool:
-    """Return whether others work here: OpenMP's threads spin while they wait, and would take minutes for seconds.
+def threads() -> int | None:
+    """Return as many as others leave cores, None where OMP_NUM_THREADS says it: one without a core keeps all waiting.
 
-    What comes out is the same with any number of threads.
+    What comes out is the same with any number.
     """
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY * (os.cpu_count() or 1)
+    if os.environ.get("OMP_NUM_THREADS"):
+        return None
+    used: float = psutil.cpu_percent(LOOK_S)
+    return max(1, round((os.cpu_count() or 1) * (1 - used / 100)))
 
 
 def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipeline, dict[str, Any]]:
@@ -80,7 +84,7 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
                 raise ValueError(f"{key} is {value}, a number is expected")  # scikit-learn takes it for 0 or 1
         result["estimator"] = type(model[-1]).__name__
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
-        with threadpool_limits(1 if busy() else None, user_api="openmp"):
+        with threadpool_limits(threads(), user_api="openmp"):
             fitted = clone(model).fit(rows, y)
             if contract.task == "binary":
                 result["threshold"] = threshold(model, rows, y, contract, p)
