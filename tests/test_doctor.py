@@ -1,4 +1,4 @@
-"""`make doctor` on a real project: silent about what is well, and each of thirteen faults planted at once is named."""
+"""`make doctor` on a real project: silent about what is well, and each of fourteen faults planted at once is named."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
-from projects import Project
+from projects import PACKAGE, Project
 from services import free_port, serving
 
 
@@ -40,6 +40,8 @@ def test_each_of_many_faults_is_named_with_what_mends_it(ready: Project, tmp_pat
     ready.write("requirements/dev.lock", lock.replace("\nscipy==", "\nscipy==0."))
     (path / ".env").chmod(0o640)
     ready.set("split.test_share", 1.5)
+    schema = f"src/{PACKAGE}/schema.py"
+    ready.write(schema, ready.read(schema).replace("positive=True", "positive=3"))
     graph = path / f"models/versions/{version}/bundle/model.onnx"
     content = graph.read_bytes()
     graph.unlink()
@@ -62,6 +64,7 @@ def test_each_of_many_faults_is_named_with_what_mends_it(ready: Project, tmp_pat
         ("scipy", "make setup"),
         (".env has mode 640", "chmod 600 .env"),
         ("split.test_share", ""),
+        ("schema.py: positive is 3", ""),
         ("model.onnx is not what the manifest says", "dvc checkout"),
         ("0123456789ab as previous", "dvc pull"),
         ("data/labelled/rows.parquet is kept by DVC and not here", "dvc pull"),
@@ -72,8 +75,8 @@ def test_each_of_many_faults_is_named_with_what_mends_it(ready: Project, tmp_pat
         ("docker is installed and its engine does not answer", "start it"),
     ):
         assert [line for line in told if words[0] in line and words[1] in line], (words, done.output)
-    assert len(told) == 13
-    assert "doctor: 13 to mend" in done.output
+    assert len(told) == 14
+    assert "doctor: 14 to mend" in done.output
 
 
 def test_without_an_environment_it_says_what_comes_first(ready: Project) -> None:

@@ -61,7 +61,7 @@ def test_a_prediction_leads_to_model_rows_commit_and_files(project):
     assert found["prediction"] == f"{ID} of 2024-01-02 in logs/predictions-1.jsonl"
     assert found["model"] == "abc, promoted by policy first, promised rmse 1.5 [1.0, 2.0]"
     assert found["trained on"] == "1,234 rows eeeeeeeeeeee, Ridge, recipe ffffffffffff"
-    assert found["MLflow run"] == "there is no store mlflow.db; `make track` fills one"
+    assert found["MLflow run"] == "there is no store mlflow.db of this folder; `make track` fills one"
     assert found["git commit"].startswith(git("rev-parse", "HEAD~1").strip())
     assert found["git commit"].endswith("it is abc")
     assert found["dvc.lock"] == "data/split right-split, models/fitted right-train, models/challenger right-export"
@@ -99,6 +99,15 @@ def test_the_run_is_found_by_the_version_and_a_store_without_it_says_so(project,
         assert told(project, ID)["MLflow run"].startswith("the store cannot be asked")
     finally:
         track.mlflow.set_tracking_uri(None)
+
+
+def test_a_store_that_came_along_from_another_folder_is_left_as_it_is(project, monkeypatch):
+    track.connect()
+    track.mlflow.set_tracking_uri(None)
+    made = track.STORE.read_bytes()
+    monkeypatch.setattr(track, "_home", lambda store: Path("/elsewhere"))
+    assert told(project, ID)["MLflow run"] == "there is no store mlflow.db of this folder; `make track` fills one"
+    assert track.STORE.read_bytes() == made
 
 
 @pytest.mark.parametrize("given", [(), (Path("a"), Path("b"))])

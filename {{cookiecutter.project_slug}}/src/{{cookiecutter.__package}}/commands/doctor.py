@@ -102,6 +102,15 @@ def params() -> str:
     return f"{len(SECTIONS)} sections of params.yaml"
 
 
+def contract() -> str:
+    """Read schema.py."""
+    try:
+        from ..schema import CONTRACT
+    except (SyntaxError, NameError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"schema.py cannot be read ({error}); correct it") from error
+    return f"a contract of {len(CONTRACT.features)} features for {CONTRACT.target!r}"
+
+
 def pointed(key: str) -> str | None:
     """Return the version that the pointer names, and that is here, or None where it names none."""
     from ..champion import read
@@ -251,7 +260,7 @@ def containers() -> str:
     return f"docker {found}"
 
 
-CHECKS: list[Callable[[], str]] = [git, python, packages, settings, params, champion, way_back]
+CHECKS: list[Callable[[], str]] = [git, python, packages, settings, params, contract, champion, way_back]
 CHECKS += [data, cache, remote, tracking, port, containers]
 
 

@@ -54,8 +54,8 @@ def tracked(version: str) -> str:
     """Return the run of the version; a store that is dead or empty is no failure of this command."""
     from ..stages import track  # here, since it takes seconds
 
-    if not os.environ.get("MLFLOW_TRACKING_URI") and not track.STORE.exists():
-        return f"there is no store {track.STORE}; `make track` fills one"
+    if not os.environ.get("MLFLOW_TRACKING_URI") and not (track.STORE.exists() and track.is_here(track.STORE)):
+        return f"there is no store {track.STORE} of this folder; `make track` fills one"
     try:
         client, experiment = track.connect()
         runs = client.search_runs([experiment], f"tags.bundle = '{version}'", max_results=1)

@@ -53,8 +53,8 @@ def connect() -> tuple[mlflow.MlflowClient, str]:
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     if not os.environ.get("MLFLOW_TRACKING_URI"):
-        if STORE.exists() and (home := _home(STORE)) and not home.is_relative_to(Path.cwd()):
-            aside = STORE.rename(f"mlflow-{digest_json(str(home))[:6]}.db")
+        if STORE.exists() and not is_here(STORE):
+            aside = STORE.rename(f"mlflow-{digest_json(str(_home(STORE)))[:6]}.db")
             say("track", f"{STORE} was made in another folder; it is kept as {aside}, and a new one is filled")
         if not STORE.exists():
             make_store()
@@ -70,6 +70,12 @@ def make_store() -> None:
     mlflow.MlflowClient(f"sqlite:///{scratch.absolute().as_posix()}/{STORE}").search_experiments()
     (scratch / STORE).replace(STORE)
     shutil.rmtree(scratch)
+
+
+def is_here(store: Path) -> bool:
+    """Return whether the store's artifacts lie in this folder."""
+    made = _home(store)
+    return made is None or made.is_relative_to(Path.cwd())
 
 
 def _home(store: Path) -> Path | None:
