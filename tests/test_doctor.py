@@ -66,7 +66,7 @@ def test_each_of_many_faults_is_named_with_what_mends_it(ready: Project, tmp_pat
         ("split.test_share", ""),
         ("schema.py: positive is 3", ""),
         ("model.onnx is not what the manifest says", "dvc checkout"),
-        ("0123456789ab as previous", "dvc pull"),
+        ("0123456789ab is not here", "dvc pull"),
         ("data/labelled/rows.parquet is kept by DVC and not here", "dvc pull"),
         (f"1 corrupt objects ({largest.relative_to(path)})", "dvc pull"),
         ("the DVC remote", "dvc remote modify"),

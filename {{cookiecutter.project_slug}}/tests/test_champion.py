@@ -26,8 +26,18 @@ def test_a_move_writes_what_it_is_given(pointer):
     assert read(pointer) == moved
 
 
-@pytest.mark.parametrize("content", ["<<<<<<< HEAD\n{}", '{"version": null, "previous": null}', '{"version": 3}'])
-def test_a_pointer_that_a_merge_broke_is_one_sentence(pointer, content):
+def test_a_pointer_in_which_a_merge_waits_says_so(pointer):
+    pointer.write_text("<<<<<<< HEAD\n{}")
+    with pytest.raises(UserError, match=r"a merge waits in .*champion\.json; take dvc\.lock"):
+        read(pointer)
+
+
+BLANK = '{"version": "", "previous": null, "blocked": []}'
+ELSEWHERE = '{"version": "../fitted", "previous": null, "blocked": []}'
+
+
+@pytest.mark.parametrize("content", ["{", '{"version": null, "previous": null}', '{"version": 3}', BLANK, ELSEWHERE])
+def test_what_is_no_pointer_is_one_sentence(pointer, content):
     pointer.write_text(content)
     with pytest.raises(UserError, match="is no JSON object of version, previous, blocked; `git checkout"):
         read(pointer)

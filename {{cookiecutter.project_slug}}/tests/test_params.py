@@ -1,10 +1,12 @@
+import re
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 
 from {{ cookiecutter.__package }} import UserError
-from {{ cookiecutter.__package }}.params import SECTIONS, load, raw
+from {{ cookiecutter.__package }}.params import SECTIONS, PromoteParams, load, raw
 
 WHOLE = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
 
@@ -56,6 +58,19 @@ def test_every_key_of_params_yaml_carries_a_comment():
 )
 def test_a_wrong_value_is_refused_in_one_sentence(tmp_path, section, key, value, told):
     assert refusal(tmp_path, section, WHOLE | {section: WHOLE[section] | {key: value}}).startswith(told)
+
+
+def test_a_day_without_quotes_is_told_to_have_some(tmp_path):
+    day = {"stream_from": date(2013, 10, 1)}
+    told = refusal(tmp_path, "ingest", WHOLE | {"ingest": WHOLE["ingest"] | day})
+    assert told == "ingest.stream_from is the day 2013-10-01; put it in quotes"
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 0.001), ("1E-3", 0.001), ("0.001", 0.001), ("1.0e-3", 0.001)])
+def test_a_number_may_have_an_exponent(tmp_path, text, value):
+    path = tmp_path / "params.yaml"
+    path.write_text(re.sub("min_effect: [0-9.]+", f"min_effect: {text}", Path("params.yaml").read_text("utf-8")))
+    assert load(PromoteParams, path).min_effect == value
 
 
 def test_a_missing_key_is_refused(tmp_path):

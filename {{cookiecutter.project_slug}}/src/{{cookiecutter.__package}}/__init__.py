@@ -89,6 +89,17 @@ def pulled(path: Path) -> Path:
     return path
 
 
+def unmerged(path: Path) -> None:
+    """Look that no merge of git waits in the file.
+
+    Raises:
+        UserError: it holds the marks of one.
+    """
+    if path.is_file() and b"<<<<<<<" in path.read_bytes():
+        take = "take dvc.lock, models/champion.json and data/ from one side (`git checkout --ours` or `--theirs`)"
+        raise UserError(f"a merge waits in {path}; {take}, then run `.venv/bin/dvc checkout` and this again")
+
+
 def write(path: Path, content: bytes | str) -> None:
     """Write the file whole or leave what was there; readable by all, since a container's user may be another."""
     path.parent.mkdir(parents=True, exist_ok=True)

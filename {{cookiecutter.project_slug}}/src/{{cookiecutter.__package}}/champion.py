@@ -1,22 +1,26 @@
 """`models/champion.json`, the only truth about what is served: which version, which before it, which are blocked."""
 
 from pathlib import Path
+from typing import Annotated
 
 from filelock import FileLock
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for this one below Python 3.12
 
-from . import UserError, read_json, write_json
+from . import UserError, read_json, unmerged, write_json
 
 LOCK = Path(".dvc/tmp/champion.lock")
+
+
+Version = Annotated[str, Field(pattern="^[0-9a-z]+$")]
 
 
 class Champion(TypedDict):
     """`version` is served, `previous` was before it, `blocked` were rolled back and are not promoted again."""
 
-    version: str | None
-    previous: str | None
-    blocked: list[str]
+    version: Version | None
+    previous: Version | None
+    blocked: list[Version]
 
 
 def read(path: Path) -> Champion:
@@ -28,6 +32,7 @@ def read(path: Path) -> Champion:
     try:
         return TypeAdapter(Champion).validate_json(path.read_bytes(), strict=True)
     except ValidationError as error:
+        unmerged(path)
         keys = ", ".join(Champion.__annotations__)
         raise UserError(f"{path} is no JSON object of {keys}; `git checkout {path}` brings it back") from error
 
@@ -50,7 +55,8 @@ def home(versions: Path, version: str) -> Path:
     """
     path = versions / version
     if not path.is_dir():
-        raise UserError(f"{path} is not here; `.venv/bin/dvc pull` brings it")
+        get = f"`.venv/bin/dvc get . {path} -o {path} --rev <commit that promoted it>`"
+        raise UserError(f"{path} is not here; `.venv/bin/dvc pull` brings it, or where dvc.lock lacks it, {get}")
     return path
 
 

@@ -1,6 +1,7 @@
 """The words that `schema.py` is written in: a contract says what a table, a request and an answer look like."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any, Literal
 
 from . import UserError
@@ -36,15 +37,17 @@ class Feature:
 
     def __post_init__(self) -> None:
         ends = self.range or (0, 0)
-        ranged = isinstance(ends, tuple) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+        ranged = isinstance(ends, tuple) and len(ends) == 2
+        ranged = ranged and all(isinstance(end, int | float) and isfinite(end) for end in ends)
         ranged = ranged and ends[0] <= ends[1] and (self.range is None or self.type in ("number", "integer"))
         whole = self.type != "integer" or not ranged or all(end == int(end) and abs(end) < 2**63 for end in ends)
         texts = isinstance(self.categories, tuple) and all(isinstance(value, str) for value in self.categories)
+        share = isinstance(self.missing, int | float) and 0 <= self.missing <= 1
         listed = self.type != "category" or self.categories or self.unknown == "accept"
         _hold(
             (self.type in DTYPES, f"{self.name!r} has type {self.type!r}; use one of {', '.join(DTYPES)}"),
-            (0 <= self.missing <= 1, f"{self.name!r} has missing={self.missing}; a share lies between 0 and 1"),
-            (ranged, f"{self.name!r} has range {self.range}; give (low, high) of a number"),
+            (share, f"{self.name!r} has missing={self.missing!r}; a share lies between 0 and 1"),
+            (ranged, f"{self.name!r} has range {self.range}; give (low, high) of a number, both finite"),
             (whole, f"{self.name!r} has range {self.range}; give ends that an integer of 64 bits can have"),
             (texts, f"{self.name!r} has categories {self.categories!r}; give a tuple of texts"),
             (self.unknown in ("refuse", "accept"), f"{self.name!r} has unknown={self.unknown!r}; use refuse or accept"),
@@ -75,6 +78,9 @@ class Contract:
     personal: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("features", "classes", "personal"):
+            alone = "a tuple is expected; where it holds one, a comma follows that"
+            _hold((isinstance(getattr(self, name), tuple), f"{name} is {getattr(self, name)!r}; {alone}"))
         names, count = [*self.columns, *self.personal], len(self.classes)
         twice = sorted({name for name in names if names.count(name) > 1})
         fits = {"binary": count == 2, "multiclass": count > 2, "regression": count == 0}.get(self.task)

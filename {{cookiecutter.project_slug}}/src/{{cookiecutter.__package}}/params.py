@@ -30,6 +30,13 @@ def _version(text: str) -> str:
     return text
 
 
+class _Loader(yaml.CSafeLoader):
+    """Takes 1e-3 for a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), [*"-+0123456789"])
+
+
 class Section(BaseModel):
     """A section of `params.yaml`: unknown keys refused, no value turned into another type."""
 
@@ -90,7 +97,7 @@ class ExportParams(Section):
 
 
 class EvaluateParams(Section):
-    resamples: int = Field(ge=100)
+    resamples: int = Field(ge=100, le=100_000)
     level: float = Field(gt=0.5, lt=1)
     slice_min_rows: int = Count
     seed: int = Seed
@@ -179,7 +186,7 @@ def raw(*sections: str, path: Path = Path("params.yaml")) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
+        content = yaml.load(path.read_text("utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not YAML in UTF-8: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
@@ -201,5 +208,7 @@ def _sentence(key: str, section: type[Section], given: dict[str, Any], faults: l
     if faults[0]["type"] == "missing":
         near = difflib.get_close_matches(key, [other for other in given if other not in section.model_fields], n=1)
         return f"{key} is missing; " + (f"is it meant by {near[0]}?" if near else "add it")
+    if isinstance(given[key], date):
+        return f"{key} is the day {given[key]}; put it in quotes"
     expected = [fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ") for fault in faults]
     return f"{key} is {given[key]!r}; expected: {' or '.join(expected)}"

@@ -1,10 +1,13 @@
 import json
+import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from {{ cookiecutter.__package }} import UserError
 from {{ cookiecutter.__package }}.commands.turn import CONTAINED, LOCK, LOCKS, mend, turn
 
 WHOLE = f"schema: '2.0'\nstages:\n  ingest:\n    cmd: ingest\n    deps:\n    - path: data\n      md5: {'a' * 32}\n"
@@ -64,6 +67,27 @@ def test_a_command_holds_the_turn_to_its_end():
             second.communicate(timeout=30)
             assert second.returncode == 0
     assert Path("mine").exists()
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "models/champion.json", "data/labelled/a.parquet.dvc"])
+def test_where_a_merge_waits_nobody_gets_a_turn(name):
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("<<<<<<< HEAD\n")
+    with pytest.raises(UserError, match=f"a merge waits in {name}; "), turn():
+        raise AssertionError
+
+
+@pytest.mark.parametrize(("older", "size", "refused"), [(True, 5, True), (True, 4, False), (False, 5, False)])
+def test_data_that_are_older_than_git_has_them_are_no_edit(older, size, refused):
+    data, known = Path("data/labelled/a.parquet"), Path("data/labelled/a.parquet.dvc")
+    data.parent.mkdir(parents=True)
+    data.write_bytes(b"rows")
+    known.write_text(f"outs:\n- md5: a\n  size: {size}\n  path: a.parquet\n")
+    os.utime(data, (0, 0 if older else 2**31))
+    told = pytest.raises(UserError, match=r"older than .*run `.venv/bin/dvc checkout`")
+    with told if refused else nullcontext(), turn():
+        pass
 
 
 def test_a_turn_that_is_over_is_free():

@@ -5,15 +5,18 @@ import pandas as pd
 import pytest
 from bundles import fit, fitted_bundle
 from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor
 
 from {{ cookiecutter.__package }} import UserError, read_json
 from {{ cookiecutter.__package }}.bundle import load
 from {{ cookiecutter.__package }}.contract import Contract, Feature
+from {{ cookiecutter.__package }}.encoding import encoded_names
 from {{ cookiecutter.__package }}.model import Encode
 from {{ cookiecutter.__package }}.stages import export
 
@@ -53,6 +56,18 @@ def test_a_step_that_does_not_convert_is_refused_by_name():
     with pytest.raises(UserError, match=r"step 'square' \(FunctionTransformer\) does not convert to ONNX: ") as refusal:
         export.convert(model, rows, MULTICLASS.to_json()["features"], 0.0)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_step_with_a_sparse_answer_is_not_blamed_for_the_next():
+    rows, features = valid_rows(BINARY, 60), BINARY.to_json()["features"]
+    numbers, texts = map(len, encoded_names(features))
+    one_hot = ("texts", OneHotEncoder(handle_unknown="ignore"), list(range(numbers, numbers + texts)))
+    columns = ColumnTransformer([one_hot], sparse_threshold=1.0)
+    size = FunctionTransformer(abs, accept_sparse=True)
+    model = Pipeline([("encode", Encode(features)), ("columns", columns), ("size", size)]).fit(rows)
+    assert issparse(model[:-1].transform(rows))
+    with pytest.raises(UserError, match=r"step 'size' \(FunctionTransformer\) does not convert to ONNX: "):
+        export.convert(model, rows, features, 0.0)
 
 
 def test_a_step_without_a_converter_is_refused_by_name():

@@ -5,12 +5,18 @@ import pandas as pd
 import pytest
 from rows import BINARY, MULTICLASS, REGRESSION, valid_rows
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from {{ cookiecutter.__package }} import UserError
+from {{ cookiecutter.__package }}.model import Encode
 from {{ cookiecutter.__package }}.params import TrainParams, load
 from {{ cookiecutter.__package }}.schema import CONTRACT
 from {{ cookiecutter.__package }}.stages.train import baselines, main, threshold, train
+
+ENCODE = Encode(BINARY.to_json()["features"])
 
 
 def p(**changes):
@@ -72,6 +78,37 @@ def test_a_parameter_that_the_estimator_does_not_have_is_one_sentence():
 def test_a_switch_where_the_estimator_asks_for_a_number_is_one_sentence():
     with pytest.raises(UserError, match="train does not fit the estimator: max_iter is True, a number is expected"):
         train(valid_rows(BINARY, 50), BINARY, p(max_iter=True))
+
+
+@pytest.mark.parametrize("heavy", ["no", "yes"])
+def test_a_weight_is_of_the_class_that_it_names(heavy):
+    rows = valid_rows(BINARY, 400)
+    light = ({"no", "yes"} - {heavy}).pop()
+    fitted, _ = train(rows, BINARY, p(class_weight={heavy: 50, light: 1}))
+    said = fitted.predict_proba(rows)[:, BINARY.to_json()["classes"].index(heavy)]
+    assert said.mean() > 0.8
+
+
+def test_a_weight_of_no_class_is_refused_by_name():
+    with pytest.raises(UserError, match=r"train\.class_weight names 0; the classes are 'no', 'yes'"):
+        train(valid_rows(BINARY, 50), BINARY, p(class_weight={0: 1}))
+
+
+@pytest.mark.parametrize(
+    ("contract", "steps", "told"),
+    [
+        (BINARY, [("estimator", LogisticRegression())], "no Pipeline that begins with Encode"),
+        (BINARY, [("encode", ENCODE), ("svm", LinearSVC())], "LinearSVC gives no probabilities"),
+        (BINARY, [("encode", ENCODE), ("ridge", Ridge())], "Ridge gives no probabilities"),
+        (REGRESSION, [("encode", ENCODE), ("tree", DecisionTreeClassifier())], "DecisionTreeClassifier is a cl"),
+        (BINARY, [("encode", ENCODE), ("logit", LogisticRegression())], "the pipeline cannot be fitted: "),
+    ],
+)
+def test_a_pipeline_that_cannot_be_what_the_task_asks_for_is_one_sentence(monkeypatch, contract, steps, told):
+    monkeypatch.setattr("{{ cookiecutter.__package }}.stages.train.build_model", lambda *_: Pipeline(steps))
+    with pytest.raises(UserError, match=f"^model.py: .*{told}") as refusal:
+        train(valid_rows(contract, 50), contract, p())
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("label", [1, 2, 3])

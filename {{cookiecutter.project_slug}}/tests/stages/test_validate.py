@@ -219,6 +219,15 @@ def test_a_refusal_names_column_and_rule_and_leaves_earlier_outputs(paths):
     assert json.loads(report.read_text())["decision"] == "refused"
 
 
+def test_a_refusal_beyond_the_share_names_the_share(paths):
+    batches, *_ = paths
+    rows = valid_rows(BINARY, 100)
+    rows.loc[:39, "numbers"] = 101
+    rows.to_parquet(batches / "history.parquet", index=False)
+    with pytest.raises(UserError, match=r"bad are 40 of 100 rows, beyond validate\.max_bad_share"):
+        main(*paths)
+
+
 def test_quarantined_rows_go_to_a_file_that_tells_their_batch(paths):
     batches, valid, quarantine, _ = paths
     changed("numbers", 101).to_parquet(batches / "history.parquet", index=False)

@@ -113,15 +113,13 @@ def contract() -> str:
 
 def pointed(key: str) -> str | None:
     """Return the version that the pointer names, and that is here, or None where it names none."""
-    from ..champion import read
+    from ..champion import home, read
 
     try:
         version: Any = dict(read(POINTER))[key]
     except OSError as error:
         raise UserError(f"{POINTER} cannot be read ({error!r}); run `git checkout {POINTER}`") from error
-    if version and not (VERSIONS / version).is_dir():
-        raise UserError(f"{POINTER} names {version} as {key}, which {VERSIONS} lacks; run `.venv/bin/dvc pull`")
-    return str(version) if version else None
+    return home(VERSIONS, version).name if version else None
 
 
 def champion() -> str:
@@ -150,6 +148,9 @@ def way_back() -> str:
 
 def data() -> str:
     """Look for the data that DVC keeps and no stage makes."""
+    from .turn import look
+
+    look()
     for folder in (Path("data/labelled"), Path("data/production")):
         pulled(folder)
     return "labelled data and snapshots are here"

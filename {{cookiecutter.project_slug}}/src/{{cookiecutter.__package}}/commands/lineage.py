@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import yaml
 
-from .. import UserError, read_json, say, tell
+from .. import UserError, read_json, say, tell, unmerged
 from .snapshot import LOGS, PRODUCTION, VERSIONS
 
 POINTER, LOCK = "models/champion.json", "dvc.lock"
@@ -71,6 +71,7 @@ def git(*args: str) -> str:
 
 def files(commit: str) -> str:
     """Return the digests that dvc.lock had in the commit, else has in the work tree, of what the model was made of."""
+    unmerged(Path(LOCK))
     kept = Path(LOCK).read_text("utf-8") if Path(LOCK).exists() else ""
     stages = (yaml.safe_load(git("show", f"{commit}:./{LOCK}") if commit else kept) or {}).get("stages", {}).values()
     found = {out["path"]: out.get("md5", "") for stage in stages for out in stage.get("outs", [])}

@@ -10,6 +10,7 @@ runs stages anew.
 import fcntl
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from .. import say, write_json
+from .. import UserError, say, unmerged, write_json
 
 TURN, LOCK, LOCKS = Path(".dvc/tmp/turn.lock"), Path("dvc.lock"), Path(".dvc/tmp/rwlock")
 CONTAINED = "/app/.venv/"  # where DVC lies in a container; there it runs in a turn alone
@@ -57,6 +58,23 @@ def mend() -> None:
             write_json(LOCKS, living)
 
 
+def look() -> None:
+    """Look that nothing waits for git or DVC: either would write over what a pull or a merge has brought.
+
+    Raises:
+        UserError: a file holds a merge's marks, or data are older than git has them: DVC takes that for an edit.
+    """
+    kept = sorted(Path("data").glob("*/*.dvc"))
+    for path in (LOCK, Path("models/champion.json"), *kept):
+        unmerged(path)
+    for path in kept:
+        data = path.with_suffix("")
+        if not data.is_file() or data.stat().st_mtime >= path.stat().st_mtime:
+            continue
+        if (said := re.search(r"size: (\d+)", path.read_text("utf-8"))) and int(said[1]) != data.stat().st_size:
+            raise UserError(f"{data} is older than {path}, which git has brought; run `.venv/bin/dvc checkout`")
+
+
 @contextmanager
 def turn() -> Iterator[int]:
     """Wait until nobody else has the turn, mend, and hold it, while the block runs or its descriptor is open."""
@@ -69,6 +87,7 @@ def turn() -> Iterator[int]:
             say("turn", "waiting for another run to end")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         mend()
+        look()
         yield descriptor
     finally:
         os.close(descriptor)

@@ -89,7 +89,9 @@ def convert(model: Pipeline, rows: pd.DataFrame, features: list[dict[str, Any]],
         graph = to_onnx(steps, *widths)
         ours = np.asarray(session(graph).run(["scores"], feed)[0], dtype=np.float64)
         method = next(name for name in ("predict_proba", "predict", "transform") if hasattr(steps, name))
-        return graph, agreeing_share(ours, np.asarray(getattr(steps, method)(encoded), dtype=np.float64), scale)
+        theirs: Any = getattr(steps, method)(encoded)
+        dense = np.asarray(theirs.toarray() if hasattr(theirs, "toarray") else theirs, dtype=np.float64)
+        return graph, agreeing_share(ours, dense, scale)
 
     rest = Pipeline(model.steps[1:])
     try:

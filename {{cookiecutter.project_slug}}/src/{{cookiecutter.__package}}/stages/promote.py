@@ -251,9 +251,10 @@ def main(*paths: Path) -> str:
     p, e, min_rows = load(PromoteParams), load(EvaluateParams), load(SplitParams).min_test_rows
     pointer, challenger = read(champion_path), load_bundle(challenger_dir / "bundle")
     champion = pointer
-    if (lost := pointer["version"]) and not (versions / lost).is_dir():
-        if lost != challenger.version:
-            home(versions, lost)  # is not here
+    lost = [v for v in (pointer["version"], pointer["previous"]) if v and not (versions / v).is_dir()]
+    if lost and lost != [challenger.version]:
+        home(versions, lost[0])  # is not here
+    if lost:
         champion = {**pointer, "version": pointer["previous"], "previous": None}
     receipt, metrics = read_json(challenger_dir / "receipt.json"), read_json(metrics_path)
     names: Decision = {"version": challenger.version, "champion": champion["version"]}

@@ -14,7 +14,7 @@ import pandas as pd
 import psutil
 import skops.io
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline
@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from .. import UserError, digest, digest_json, folder, read_rows, run, say, write_json
 from ..contract import Contract
 from ..metrics import blocks, content, encode_target, number
-from ..model import build_model
+from ..model import Encode, build_model
 from ..params import TrainParams, load
 from ..schema import CONTRACT
 
@@ -53,6 +53,50 @@ def baselines(rows: pd.DataFrame, y: NDArray[Any], contract: Contract) -> dict[s
     return {name: (np.bincount(y[of], minlength=count) / of.sum()).tolist() for name, of in chosen.items()}
 
 
+def by_place(estimator: dict[str, Any], classes: list[Any]) -> dict[str, Any]:
+    """Return the estimator's parameters with `class_weight` by the places of the classes: what it is fitted on.
+
+    Raises:
+        UserError: a weight is of no class.
+    """
+    weights = estimator.get("class_weight")
+    if not isinstance(weights, dict):
+        return estimator
+    if odd := [label for label in weights if label not in classes]:
+        known = ", ".join(map(repr, classes)) or "none"
+        raise UserError(f"params.yaml: train.class_weight names {odd[0]!r}; the classes are {known}")
+    return estimator | {"class_weight": {classes.index(label): weight for label, weight in weights.items()}}
+
+
+def kind(model: object, contract: Contract) -> None:
+    """Look that the pipeline of model.py can be what the rest takes it for.
+
+    Raises:
+        UserError: it begins without Encode, or its estimator is not of the contract's task.
+    """
+    if not (isinstance(model, Pipeline) and isinstance(model[0], Encode)):
+        raise UserError("model.py: build_model returns no Pipeline that begins with Encode; the first one did")
+    last, task = type(model[-1]).__name__, contract.task
+    if contract.classes and not hasattr(model, "predict_proba"):
+        raise UserError(f"model.py: {last} gives no probabilities, and the task is {task}; take a classifier that does")
+    if not contract.classes and is_classifier(model):
+        raise UserError(f"model.py: {last} is a classifier, and the task is {task}; take a regressor")
+
+
+def fit(model: Pipeline, rows: pd.DataFrame, y: NDArray[Any]) -> Pipeline:
+    """Return the fitted pipeline.
+
+    Raises:
+        UserError: it cannot be fitted to the rows; of parameters scikit-learn has an error of their own.
+    """
+    try:
+        return clone(model).fit(rows, y)
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        raise UserError(f"model.py: the pipeline cannot be fitted: {error}") from error
+
+
 def threads() -> int | None:
     """Return as many as others leave cores, None where OMP_NUM_THREADS says it: one without a core keeps all waiting.
 
@@ -77,7 +121,8 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
         raise UserError(f"no training row has {absent[0]!r}; bring rows that do, or take it out of schema.py")
     result: dict[str, Any] = {"rows": len(rows), "baselines": baselines(rows, y, contract)}
     try:
-        model = build_model(contract, p.estimator)
+        model = build_model(contract, by_place(p.estimator, contract.to_json()["classes"]))
+        kind(model, contract)
         usual = signature(type(model[-1])).parameters
         for key, value in p.estimator.items():
             if isinstance(value, bool) and key in usual and type(usual[key].default) in (int, float):
@@ -85,7 +130,7 @@ def train(rows: pd.DataFrame, contract: Contract, p: TrainParams) -> tuple[Pipel
         result["estimator"] = type(model[-1]).__name__
         say("train", f"fitting {result['estimator']} on {len(rows):,} rows x {len(contract.features)} features")
         with threadpool_limits(threads(), user_api="openmp"):
-            fitted = clone(model).fit(rows, y)
+            fitted = fit(model, rows, y)
             if contract.task == "binary":
                 result["threshold"] = threshold(model, rows, y, contract, p)
     except (TypeError, ValueError) as error:

@@ -137,7 +137,7 @@ def validate(
     is_bad = rows.index.isin(cases["index"])
     report["bad_rows"], allowed = int(is_bad.sum()), p.max_bad_share * count if p.bad_rows == "quarantine" else 0
     target = rows.loc[~is_bad if report["bad_rows"] <= allowed else slice(None), contract.target]
-    if target.nunique() < 2:
+    if len(target) and target.nunique() < 2:
         rule = "more than one class" if contract.classes else "more than one value"
         fatal.append(_failure("all", contract.target, rule, len(target), target.unique()))
     for name in batches:
@@ -161,7 +161,8 @@ def plain(value: Any) -> Any:
 def main(batches_dir: Path, valid_dir: Path, quarantine_dir: Path, report_path: Path) -> str:
     """Write the report; then the valid rows and the quarantined ones, or nothing of either."""
     batches = {path.stem: read_rows(path) for path in sorted(batches_dir.glob("*.parquet"))}
-    report, bad = validate(batches, CONTRACT, load(ValidateParams))
+    p = load(ValidateParams)
+    report, bad = validate(batches, CONTRACT, p)
     write_json(report_path, report)
     if report["decision"] == "refused":
         told = [
@@ -169,6 +170,8 @@ def main(batches_dir: Path, valid_dir: Path, quarantine_dir: Path, report_path: 
             f"for instance {', '.join(f['examples']) or 'all'}"
             for f in report["failures"]
         ]
+        if p.bad_rows == "quarantine" and report["bad_rows"] > p.max_bad_share * report["rows"]:
+            told.append(f"bad are {report['bad_rows']:,} of {report['rows']:,} rows, beyond validate.max_bad_share")
         raise UserError("\n".join([*told, f"refused; the rules stand in schema.py, the whole report in {report_path}"]))
     with folder(valid_dir) as scratch:
         for name, rows in batches.items():
