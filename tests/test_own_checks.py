@@ -22,7 +22,7 @@ def test_the_baked_project_stays_within_its_budget(built: Project) -> None:
     files = [name for name in tracked if not name.startswith(made) and "/.gitignore" not in name]
     lines = [line for name in files if name.endswith(".py") for line in built.read(name).splitlines()]
     assert len(files) <= 85, files
-    assert len(lines) <= 8450  # why not 60 and 2,500: docs/decisions/0007-size.md
+    assert len(lines) <= 8550  # why not 60 and 2,500: docs/decisions/0007-size.md
 
 
 @pytest.mark.parametrize("slug", ["a", "a" * 50])
