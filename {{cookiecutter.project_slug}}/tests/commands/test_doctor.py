@@ -80,6 +80,15 @@ def corrupt():
     path.write_bytes(path.read_bytes()[:-1] + b"!")
 
 
+def test_a_project_in_a_larger_repository_is_well_once_it_is_added(monkeypatch):
+    write(Path("within/dvc.yaml"), "stages: {}\n")
+    monkeypatch.chdir("within")
+    with pytest.raises(UserError, match="no git repository of its own"):
+        doctor.git()
+    subprocess.run(["git", "add", "dvc.yaml"], check=True)
+    assert doctor.git().startswith("git version")
+
+
 @pytest.mark.parametrize(
     ("check", "harm", "told"),
     [

@@ -85,7 +85,7 @@ def test_data_that_are_older_than_git_has_them_are_no_edit(older, size, refused)
     data.write_bytes(b"rows")
     known.write_text(f"outs:\n- md5: a\n  size: {size}\n  path: a.parquet\n")
     os.utime(data, (0, 0 if older else 2**31))
-    told = pytest.raises(UserError, match=r"older than .*run `.venv/bin/dvc checkout`")
+    told = pytest.raises(UserError, match=r"older than .*run `.venv/bin/dvc pull`")
     with told if refused else nullcontext(), turn():
         pass
 

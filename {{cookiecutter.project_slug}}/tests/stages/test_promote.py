@@ -333,6 +333,15 @@ def test_a_clone_that_lacks_the_champion_and_builds_another_says_what_to_do(proj
     assert project.champion["version"] == version
 
 
+def test_a_version_to_go_back_to_is_not_lost_without_a_word(project):
+    before = project.challenge(slope=0.9)["version"]
+    champion = project.challenge()["version"]
+    shutil.rmtree(project.home / "versions" / before)
+    with pytest.raises(UserError, match=f"{before} is not here; .* or where dvc.lock lacks it, `.venv/bin/dvc get"):
+        project.challenge()
+    assert project.champion == {"version": champion, "previous": before, "blocked": []}
+
+
 def test_a_version_that_was_promoted_once_is_judged_again_by_the_numbers_of_today(project):
     project.challenge()
     write_json(project.home / "champion.json", {"version": None, "previous": None, "blocked": []})

@@ -52,6 +52,14 @@ def test_a_wrong_type_is_named_and_never_coerced(column, dtype, rule):
     assert found[1].startswith(rule)
 
 
+def test_a_type_that_a_missing_value_has_changed_says_so():
+    rows = valid_rows(MULTICLASS, 100).astype({"species": "float64"})
+    rows.loc[3, "species"] = None
+    report, _ = validate({"all": rows}, MULTICLASS, REFUSE)
+    assert report["failures"][0]["rule"] == "type int64"
+    assert report["failures"][0]["examples"] == ["float64, 1 of them missing"]
+
+
 def test_a_value_out_of_range_is_named_with_its_unit():
     assert faults(changed("petal length (cm)", 10.5)) == [("petal length (cm)", "0 to 10 cm", 1)]
     assert faults(changed("numbers", -1)) == [("numbers", "0 to 100", 1)]

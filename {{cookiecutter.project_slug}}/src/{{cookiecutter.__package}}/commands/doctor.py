@@ -48,7 +48,8 @@ def git() -> str:
     found = answer("git", "--version")
     if not found:
         raise UserError("git is not installed; install 2.28 or newer")
-    if Path(answer("git", "rev-parse", "--show-toplevel") or "/") != Path.cwd():
+    top = answer("git", "rev-parse", "--show-toplevel")
+    if not top or (Path(top) != Path.cwd() and not answer("git", "ls-files", "dvc.yaml")):
         raise UserError("this folder is no git repository of its own; run `git init -b main`")
     return found
 

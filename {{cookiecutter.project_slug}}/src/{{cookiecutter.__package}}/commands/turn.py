@@ -72,7 +72,7 @@ def look() -> None:
         if not data.is_file() or data.stat().st_mtime >= path.stat().st_mtime:
             continue
         if (said := re.search(r"size: (\d+)", path.read_text("utf-8"))) and int(said[1]) != data.stat().st_size:
-            raise UserError(f"{data} is older than {path}, which git has brought; run `.venv/bin/dvc checkout`")
+            raise UserError(f"{data} is older than {path}, which git has brought; run `.venv/bin/dvc pull`")
 
 
 @contextmanager

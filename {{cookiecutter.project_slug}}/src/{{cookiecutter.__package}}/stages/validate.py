@@ -82,10 +82,16 @@ def failures(schema: pa.DataFrameSchema, rows: pd.DataFrame) -> pd.DataFrame:
     column = cases["column"].where(~cases["check"].str.startswith("column_"), cases["failure_case"])
     rules = [RULES.get(check, check) for check in cases["check"]]
     value = [
-        str(rows[name].dtype) if rule.startswith("type ") else value
+        _dtype(rows[name]) if rule.startswith("type ") else value
         for name, rule, value in zip(column, rules, cases["failure_case"], strict=True)
     ]
     return pd.DataFrame({"column": column, "rule": rules, "value": value, "index": cases["index"]})
+
+
+def _dtype(column: "pd.Series[Any]") -> str:
+    """Return the type of a column, and what often explains it."""
+    missing = int(column.isna().sum())
+    return str(column.dtype) + (f", {missing:,} of them missing" if missing else "")
 
 
 def summary(batch: str, found: pd.DataFrame, examples: int, whole: int = 0) -> list[Failure]:
