@@ -252,9 +252,9 @@ def main(*paths: Path) -> str:
     pointer, challenger = read(champion_path), load_bundle(challenger_dir / "bundle")
     champion = pointer
     lost = [v for v in (pointer["version"], pointer["previous"]) if v and not (versions / v).is_dir()]
-    if lost and lost != [challenger.version]:
-        home(versions, lost[0])  # is not here
     if lost:
+        if not lost == [pointer["version"]] == [challenger.version]:
+            home(versions, lost[0])  # is not here
         champion = {**pointer, "version": pointer["previous"], "previous": None}
     receipt, metrics = read_json(challenger_dir / "receipt.json"), read_json(metrics_path)
     names: Decision = {"version": challenger.version, "champion": champion["version"]}
